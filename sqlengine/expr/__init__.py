@@ -1,0 +1,1 @@
+"""Typed expressions: nodes, the function registry, coercion, and their evaluation on record batches."""

@@ -1,0 +1,1 @@
+"""The logical plan: frozen nodes that say what to compute, with derived schemas."""

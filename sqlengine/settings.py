@@ -1,0 +1,154 @@
+"""The one registry of settings: every knob, its type, default, and one sentence for people.
+
+`SET k = v`, `connect(k=v)`, `SQLENGINE_K`, the configuration file and `--option k=v` all end in `Settings.with_value`.
+`Settings` is frozen: a query runs with the settings it was bound with.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
+
+from sqlengine.errors import InterfaceError
+
+_UNITS = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12, "kib": 2**10, "mib": 2**20, "gib": 2**30, "tib": 2**40}
+
+
+def parse_bytes(text: Any) -> int:
+    """`'256MB'`, `'1.5 GiB'`, 1048576 -> bytes. Units are SI or binary, case-insensitive."""
+    if isinstance(text, bool):
+        raise ValueError("expected a size such as '256MB'")
+    if isinstance(text, int | float):
+        if text < 0:
+            raise ValueError("a size cannot be negative")
+        return int(text)
+    match = re.fullmatch(r"\s*([0-9]*\.?[0-9]+)\s*([a-zA-Z]*)\s*", str(text))
+    if not match or match[2].lower() not in _UNITS:
+        raise ValueError(f"expected a size such as '256MB' or '2GiB', got {text!r}")
+    return int(float(match[1]) * _UNITS[match[2].lower()])
+
+
+def format_bytes(n: float) -> str:
+    """`1288490188 -> '1.2 GiB'`; below 1 KiB in bytes."""
+    value = float(n)
+    for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
+        if abs(value) < 1024 or unit == "TiB":
+            return f"{value:.0f} {unit}" if unit == "B" or value >= 100 else f"{value:.1f} {unit}"
+        value /= 1024
+    raise AssertionError
+
+
+def _integer(low: int) -> Callable[[Any], int]:
+    def parse(value: Any) -> int:
+        if isinstance(value, bool) or not re.fullmatch(r"\s*[-+]?\d+\s*", str(value)):
+            raise ValueError(f"expected a whole number, got {value!r}")
+        if int(value) < low:
+            raise ValueError(f"must be at least {low}")
+        return int(value)
+
+    return parse
+
+
+def _boolean(value: Any) -> bool:
+    if isinstance(value, bool):
+        return value
+    match str(value).strip().lower():
+        case "true" | "on" | "yes" | "1" | "t":
+            return True
+        case "false" | "off" | "no" | "0" | "f":
+            return False
+    raise ValueError(f"expected true or false, got {value!r}")
+
+
+def _choice(*allowed: str) -> Callable[[Any], str]:
+    def parse(value: Any) -> str:
+        text = str(value).strip().lower()
+        if text not in allowed:
+            raise ValueError(f"expected one of {', '.join(allowed)}, got {value!r}")
+        return text
+
+    return parse
+
+
+def _strings(value: Any) -> tuple[str, ...]:
+    if isinstance(value, str):
+        return tuple(part.strip() for part in value.split(",") if part.strip())
+    return tuple(str(part) for part in value)
+
+
+def _paths(value: Any) -> tuple[str, ...]:
+    if isinstance(value, str):
+        return tuple(part for part in value.split(os.pathsep) if part)
+    return tuple(os.fspath(part) for part in value)
+
+
+def _memory(value: Any) -> int:
+    size = parse_bytes(value)
+    if size < 1 << 20:
+        raise ValueError("must be at least 1MB")
+    return size
+
+
+def _batch_size(value: Any) -> int:
+    size = parse_bytes(value)
+    if size < 1024:
+        raise ValueError("must be at least 1KiB")
+    return size
+
+
+def _timezone(value: Any) -> str:
+    from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+    try:
+        return str(ZoneInfo(str(value)))
+    except (ZoneInfoNotFoundError, ValueError):
+        raise ValueError(f"unknown time zone {value!r}") from None
+
+
+def _setting(default: Any, parse: Callable[[Any], Any], help: str, kind: str) -> Any:
+    return field(default=default, metadata={"parse": parse, "help": help, "kind": kind})
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All settings with their values. Field order is the order of `SHOW ALL`. 0 means "chosen by the engine" where noted."""
+
+    memory_limit: int = _setting(0, _memory, "Bound on the resident memory of the process tree. 0: 80 % of machine or cgroup.", "bytes")
+    threads: int = _setting(0, _integer(1), "Tasks that run at the same time. 0: the processors this process may use; falls when the budget is small.", "integer")
+    batch_rows: int = _setting(131072, _integer(1), "Most rows in a batch.", "integer")
+    batch_bytes: int = _setting(0, _batch_size, "Most bytes in a batch (one row may exceed it). 0: from the memory limit.", "bytes")
+    partitions: int = _setting(0, _integer(1), "Partitions of a hash exchange or a spilling operator. 0: from sizes and threads.", "integer")
+    merge_fan_in: int = _setting(0, _integer(2), "Sorted runs merged at once. 0: from the budget.", "integer")
+    spill_dir: tuple[str, ...] = _setting((), _paths, "Directories for spill files. Empty: the system's temporary directory.", "paths")
+    spill_limit: int = _setting(0, parse_bytes, "Most bytes of spill files at a time. 0: 90 % of the free disk.", "bytes")
+    spill_codec: str = _setting("lz4", _choice("lz4", "zstd", "none"), "Compression of spill files.", "text")
+    preserve_order: bool = _setting(True, _boolean, "Give rows in the order of the input where SQL leaves the order free.", "boolean")
+    default_null_order: str = _setting("nulls_last", _choice("nulls_last", "nulls_first", "nulls_first_on_asc_last_on_desc", "nulls_last_on_asc_first_on_desc"), "Where NULLs sort when ORDER BY does not say.", "text")
+    default_order: str = _setting("asc", _choice("asc", "desc"), "Direction when ORDER BY does not say.", "text")
+    integer_division: bool = _setting(False, _boolean, "`/` of integers divides with truncation instead of giving a DOUBLE.", "boolean")
+    ieee_floating_point_ops: bool = _setting(True, _boolean, "Division of DOUBLEs by zero gives infinity or NaN instead of NULL.", "boolean")
+    timezone: str = _setting("UTC", _timezone, "Time zone of TIMESTAMPTZ values as text and in date arithmetic.", "text")
+    preserve_identifier_case: bool = _setting(True, _boolean, "Keep the case of unquoted identifiers in results.", "boolean")
+    disabled_rules: tuple[str, ...] = _setting((), _strings, "Optimizer rules that are left out (for tests and diagnosis).", "texts")
+    broadcast_rows: int = _setting(0, _integer(0), "Reserved for tests: joins with a build side over this many rows use the partitioned strategy. 0: decided by bytes.", "integer")
+
+    def with_value(self, name: str, value: Any) -> Settings:
+        """A copy with one setting changed; the value may be text."""
+        parse = setting_field(name).metadata["parse"]
+        try:
+            return replace(self, **{name.lower(): parse(value)})
+        except (ValueError, TypeError) as error:
+            raise InterfaceError(f"setting {name.lower()}: {error}", code="bad_setting_value") from None
+
+
+def setting_field(name: str) -> Any:
+    for item in fields(Settings):
+        if item.name == name.lower():
+            return item
+    close = difflib.get_close_matches(name.lower(), [f.name for f in fields(Settings)], 3)
+    hint = f'did you mean "{close[0]}"?' if close else "SHOW ALL lists the settings"
+    raise InterfaceError(f'unknown setting "{name}"', code="unknown_setting", hint=hint)
