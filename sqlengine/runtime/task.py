@@ -65,6 +65,9 @@ class StageState:
             raise once.error
         return once.value  # type: ignore[no-any-return]
 
+    def is_shared(self, key: int) -> bool:
+        return key in self._shared
+
     def finished(self, operator: object) -> bool:
         """Count one more task as done with its part of `operator`; true for the last one."""
         with self.lock:
@@ -99,6 +102,7 @@ class Task:
         number: int = 0,
         partition: int | None = None,
         open_input: Callable[[Any, Task], Iterator[pa.RecordBatch]] | None = None,
+        run_again: Callable[[Any, dict[str, Any], Task], Iterator[pa.RecordBatch]] | None = None,
     ) -> None:
         self.settings = settings
         self.memory = memory
@@ -107,10 +111,12 @@ class Task:
         self.stage = stage or StageState(1)
         self.number = number
         self.partition = partition
-        self.position = 0
+        self.position: Any = -1
         self._open_input = open_input
+        self._run_again = run_again
         self._reservations: dict[int, Reservation] = {}
-        self._metrics: dict[int, OperatorMetrics] = {}
+        self._metrics: dict[int, tuple[object, OperatorMetrics]] = {}
+        self.tables: dict[str, Any] = {}  # rows held inside this task, by name (held plans, recursion)
         self._floors: dict[int, tuple[int, bool]] = {}
 
     def declare(self, operator: object, floor: int, spills: bool) -> None:
@@ -129,8 +135,15 @@ class Task:
     def metrics(self, operator: object) -> OperatorMetrics:
         found = self._metrics.get(id(operator))
         if found is None:
-            found = self._metrics[id(operator)] = OperatorMetrics()
-        return found
+            found = self._metrics[id(operator)] = (operator, OperatorMetrics())
+        return found[1]
+
+    def measured(self) -> Iterator[tuple[Any, OperatorMetrics]]:
+        """The operators that ran in this task, with their metrics; peaks are those of the reservations."""
+        for key, (operator, metrics) in self._metrics.items():
+            if key in self._reservations:
+                metrics.peak = max(metrics.peak, self._reservations[key].peak)
+            yield operator, metrics
 
     def take(self, operator: object, make: Callable[[], Iterable[Any]]) -> Iterator[Any]:
         return self.stage.take(operator, make)
@@ -145,6 +158,17 @@ class Task:
         """The batches of another stage's output that this task has to read (for `operators.StageInput`)."""
         assert self._open_input is not None
         return self._open_input(operator, self)
+
+    def run_again(self, operator: Any, tables: dict[str, Any]) -> Iterator[pa.RecordBatch]:
+        """Run a plan inside this task, its `HeldInput`s reading `tables` (for `operators.RecursiveUnion`)."""
+        assert self._run_again is not None
+        return self._run_again(operator, tables, self)
+
+    def close_reservations(self) -> None:
+        """Give back what the operators of this task hold, except what the stage shares."""
+        for key, reservation in self._reservations.items():
+            if not self.stage.is_shared(key):
+                reservation.close()
 
 
 def standalone_task(settings: Settings, capacity: int = 1 << 30, floor: int = 0) -> Task:

@@ -1,0 +1,92 @@
+"""Running one task: open the streams of a tree of operators, measured, and knowing its floor. What every backend shares."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import pyarrow as pa
+
+from sqlengine.operators.base import MemoryNeed, Operator
+from sqlengine.operators.exchange import Exchange
+from sqlengine.physical.estimates import estimate
+from sqlengine.runtime.metrics import OperatorMetrics
+from sqlengine.runtime.task import Task
+from sqlengine.settings import Settings
+
+Batches = Iterator[pa.RecordBatch]
+
+
+@dataclass
+class Profile:
+    """What was run and measured: the roots of the stages in the order they ran, and the metrics of each operator."""
+
+    stages: list[tuple[str, Operator]] = field(default_factory=list)
+    metrics: dict[int, OperatorMetrics] = field(default_factory=dict)
+
+    def add(self, operator: Operator, measured: OperatorMetrics) -> None:
+        total = self.metrics.setdefault(id(operator), OperatorMetrics())
+        total.rows += measured.rows
+        total.batches += measured.batches
+        total.bytes += measured.bytes
+        total.seconds += measured.seconds
+        total.peak += measured.peak
+        total.spilled_bytes += measured.spilled_bytes
+        total.spill_files += measured.spill_files
+
+
+def memory_need(operator: Operator, settings: Settings) -> MemoryNeed:
+    return operator.memory([estimate(child) for child in operator.inputs], settings)
+
+
+def pipeline(root: Operator) -> Iterator[Operator]:
+    """The operators that run in one task with `root`: all below it down to the exchanges (which are included)."""
+    yield root
+    if not isinstance(root, Exchange):
+        for child in root.inputs:
+            yield from pipeline(child)
+
+
+def task_floor(root: Operator, settings: Settings) -> int:
+    """The sum of the floors of a task's operators, in bytes."""
+    return sum(memory_need(operator, settings).floor for operator in pipeline(root))
+
+
+def declare_floors(root: Operator, task: Task) -> None:
+    for operator in pipeline(root):
+        need = memory_need(operator, task.settings)
+        task.declare(operator, need.floor, need.spills)
+
+
+def open_stream(operator: Operator, task: Task, open_exchange: Callable[[Exchange, Task], Batches]) -> Batches:
+    """The running stream of an operator, with everything below it."""
+    if isinstance(operator, Exchange):
+        return open_exchange(operator, task)
+    inputs = [open_stream(child, task, open_exchange) for child in operator.inputs]
+    return metered(operator, operator.run(inputs, task), task)
+
+
+def metered(operator: Operator, stream: Batches, task: Task) -> Batches:
+    """Pass the batches on, counting them and the time spent below (inputs included), and looking for a cancellation."""
+    metrics = task.metrics(operator)
+    check = task.cancel.check
+    clock = time.perf_counter
+    try:
+        while True:
+            check()
+            start = clock()
+            try:
+                batch = next(stream)
+            except StopIteration:
+                return
+            finally:
+                metrics.seconds += clock() - start
+            metrics.rows += batch.num_rows
+            metrics.batches += 1
+            metrics.bytes += batch.nbytes
+            yield batch
+    finally:
+        close = getattr(stream, "close", None)
+        if close is not None:
+            close()

@@ -1,0 +1,69 @@
+"""Compute columns from each batch.
+
+Streaming: one batch in, one or more out, order kept. Memory: two batches; when the computed columns are wider than a batch
+may be, the input is cut into smaller pieces by the widening seen so far.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from sqlengine.expr.evaluate import evaluate
+from sqlengine.expr.nodes import ColumnRef, Expr
+from sqlengine.expr.statistics import Stats
+from sqlengine.operators.base import Batches, MemoryNeed, Operator
+from sqlengine.runtime.task import Task
+from sqlengine.settings import Settings
+
+
+@dataclass(frozen=True)
+class ProjectColumns(Operator):
+    columns: tuple[tuple[str, Expr], ...]
+
+    def run(self, inputs: Sequence[Batches], task: Task) -> Batches:
+        passes_only = all(isinstance(e, ColumnRef) for _, e in self.columns)
+        limit = task.settings.batch_bytes
+        bytes_per_row = 0.0
+        for batch in inputs[0]:
+            if passes_only:
+                arrays = [batch.column(e.key) for _, e in self.columns if isinstance(e, ColumnRef)]
+                yield self._batch(arrays, batch.num_rows)
+                continue
+            rows = batch.num_rows
+            step = rows if bytes_per_row * rows <= limit else max(1, int(limit / bytes_per_row))
+            for start in range(0, rows, step):
+                piece = batch if step >= rows else batch.slice(start, step)
+                out = self._batch([evaluate(e, piece, task.settings) for _, e in self.columns], piece.num_rows)
+                bytes_per_row = max(bytes_per_row * 0.9, out.nbytes / out.num_rows)
+                yield out
+
+    def _batch(self, arrays: list[pa.Array], rows: int) -> pa.RecordBatch:
+        if not arrays:
+            # A batch of no columns loses its row count when built from arrays; count(*) still needs it.
+            return pa.RecordBatch.from_struct_array(pa.array([{}] * rows, pa.struct([])))
+        return pa.RecordBatch.from_arrays(arrays, schema=self.schema)
+
+    def memory(self, inputs: Sequence[Stats], settings: Settings) -> MemoryNeed:
+        return MemoryNeed.streaming(settings)
+
+    def stats(self, inputs: Sequence[Stats]) -> Stats:
+        kept = {
+            key: inputs[0].columns[e.key]
+            for key, e in self.columns
+            if isinstance(e, ColumnRef) and e.key in inputs[0].columns
+        }
+        width = sum(_width(e.type) for _, e in self.columns)
+        return Stats(inputs[0].rows, inputs[0].rows * width, kept, inputs[0].origin)
+
+    def describe(self) -> str:
+        return ", ".join(key for key, _ in self.columns)
+
+
+def _width(type_: pa.DataType) -> float:
+    try:
+        return type_.bit_width / 8
+    except ValueError:
+        return 24.0

@@ -1,0 +1,94 @@
+"""The lazy result of a query: bound at once, run at each read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from sqlengine.plan.nodes import Plan
+
+if TYPE_CHECKING:
+    from sqlengine.session import Session
+
+
+class Relation:
+    """Rows that a query will give. Immutable; every reading method runs the query.
+
+    Attributes
+    ----------
+    schema : pa.Schema
+        Column names and types of the result.
+    stats : dict or None
+        Of the last complete or abandoned run: rows, seconds, peak bytes of the pool, spilled bytes.
+    """
+
+    def __init__(self, session: Session, plan: Plan, names: tuple[str, ...]) -> None:
+        self._session = session
+        self._plan = plan
+        self.schema = pa.schema([pa.field(name, type_) for name, type_ in zip(names, plan.schema.types, strict=True)])
+        self.stats: dict[str, Any] | None = None
+
+    @property
+    def columns(self) -> list[str]:
+        return list(self.schema.names)
+
+    @property
+    def dtypes(self) -> list[pa.DataType]:
+        return list(self.schema.types)
+
+    @property
+    def plan(self) -> Plan:
+        """The bound logical plan, before optimization."""
+        return self._plan
+
+    def batches(self, *, timeout: float | None = None) -> Iterator[pa.RecordBatch]:
+        """Run and yield record batches; closing the iterator early stops the query. `timeout` in seconds."""
+        for batch in self._session.run(self._plan, self, timeout):
+            yield pa.RecordBatch.from_arrays(batch.columns, schema=self.schema) if self.schema.names else batch
+
+    __iter__ = batches
+
+    def to_arrow_reader(self) -> pa.RecordBatchReader:
+        return pa.RecordBatchReader.from_batches(self.schema, self.batches())
+
+    def to_arrow(self) -> pa.Table:
+        """Run and hold the whole result as a table (outside the memory limit once returned)."""
+        return pa.Table.from_batches(list(self.batches()), schema=self.schema)
+
+    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
+        return self.to_arrow_reader().__arrow_c_stream__(requested_schema)
+
+    def fetchall(self) -> list[tuple[Any, ...]]:
+        """All rows as tuples of Python values."""
+        rows: list[tuple[Any, ...]] = []
+        for batch in self.batches():
+            rows += zip(*(column.to_pylist() for column in batch.columns), strict=True)
+        return rows
+
+    def to_pylist(self) -> list[dict[str, Any]]:
+        return [row for batch in self.batches() for row in batch.to_pylist()]
+
+    def to_pydict(self) -> dict[str, list[Any]]:
+        result: dict[str, list[Any]] = self.to_arrow().to_pydict()
+        return result
+
+    def to_pandas(self) -> Any:
+        return self.to_arrow().to_pandas()
+
+    df = to_pandas
+
+    def to_polars(self) -> Any:
+        import polars
+
+        return polars.from_arrow(self.to_arrow())
+
+    pl = to_polars
+
+    def explain(self, kind: str = "logical") -> str:
+        """The plan as text: `logical`, `physical` or `analyze` (which runs the query)."""
+        return self._session.explain(self._plan, kind)
+
+    def __repr__(self) -> str:
+        return f"Relation({', '.join(f'{f.name}: {f.type}' for f in self.schema)})"
