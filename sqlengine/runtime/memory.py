@@ -1,0 +1,229 @@
+"""The budget that operators share, and who holds what of it.
+
+A pipeline takes the sum of its operators' floors before it starts (`MemoryPool.admit`, first come first served), or waits;
+after that nothing waits for memory: a reservation that wants more than its floor asks `try_grow`, and False means "spill
+your own". Above the floors the rest of the pool is shared fairly: no reservation may take more than its equal part while
+others that can spill are open, so that a late operator still finds room.
+
+Floors of a task are held by its `TaskMemory`; a reservation uses its floor first and the pool's free bytes after it.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from sqlengine.errors import MemoryLimitError
+from sqlengine.runtime.cancel import Cancel
+from sqlengine.settings import format_bytes
+
+
+@dataclass(frozen=True)
+class Holder:
+    """One reservation as errors and `sqlengine_memory()` show it; sizes in bytes."""
+
+    task: str
+    operator: str
+    bytes: int
+    floor: int
+    spills: bool
+
+
+class MemoryPool:
+    """`capacity` bytes; `used` counts the floors of admitted tasks and what reservations hold above their floors."""
+
+    def __init__(self, capacity: int) -> None:
+        self.capacity = capacity
+        self._used = 0
+        self.peak = 0
+        self._lock = threading.RLock()
+        self._freed = threading.Condition(self._lock)
+        self._queue: deque[object] = deque()
+        self._tasks: set[TaskMemory] = set()
+        self._evictable: dict[object, Callable[[], int]] = {}
+        self._growing = 0  # reservations above their floor
+
+    @property
+    def used(self) -> int:
+        return self._used
+
+    def admit(self, name: str, floor: int, cancel: Cancel | None = None) -> TaskMemory:
+        """Wait until `floor` bytes are free and take them. Raises MemoryLimitError at once if they never can be."""
+        if floor > self.capacity:
+            raise MemoryLimitError(
+                f"{name} needs at least {format_bytes(floor)}, the memory limit leaves {format_bytes(self.capacity)}",
+                hint=f"raise memory_limit by {format_bytes(floor - self.capacity)}, or lower threads or batch_bytes",
+            )
+        turn = object()
+        with self._lock:
+            self._queue.append(turn)
+            try:
+                while self._queue[0] is not turn or self._used + floor > self.capacity:
+                    if self._queue[0] is turn and self._evict():
+                        continue
+                    self._freed.wait(0.1)
+                    if cancel is not None:
+                        cancel.check()
+                self._take(floor)
+                task = TaskMemory(self, name, floor)
+                self._tasks.add(task)
+                return task
+            finally:
+                self._queue.remove(turn)
+                self._freed.notify_all()
+
+    def on_pressure(self, owner: object, evict: Callable[[], int]) -> None:
+        """`evict()` frees memory that no running task uses (finished stage outputs) and returns the bytes; called when a
+        task would otherwise have to wait."""
+        with self._lock:
+            self._evictable[owner] = evict
+
+    def forget(self, owner: object) -> None:
+        with self._lock:
+            self._evictable.pop(owner, None)
+
+    def holders(self) -> list[Holder]:
+        """All open reservations, the largest first."""
+        with self._lock:
+            found = [
+                Holder(task.name, r.operator, r.size, r.floor, r.spills) for task in self._tasks for r in task.open
+            ]
+        return sorted(found, key=lambda holder: -holder.bytes)
+
+    def _evict(self) -> bool:
+        return any(evict() for evict in list(self._evictable.values()))
+
+    def _take(self, n: int) -> None:
+        self._used += n
+        self.peak = max(self.peak, self._used)
+
+    def _give(self, n: int) -> None:
+        if n:
+            self._used -= n
+            self._freed.notify_all()
+
+
+class TaskMemory:
+    """What an admitted task may use: its floor, of which each reservation has its part."""
+
+    def __init__(self, pool: MemoryPool, name: str, floor: int) -> None:
+        self.pool = pool
+        self.name = name
+        self.floor = floor
+        self.open: set[Reservation] = set()
+
+    def reservation(self, operator: str, floor: int, spills: bool) -> Reservation:
+        with self.pool._lock:
+            made = Reservation(self, operator, floor, spills)
+            self.open.add(made)
+            return made
+
+    def close(self) -> None:
+        """Give everything back, also what reservations forgot."""
+        pool = self.pool
+        with pool._lock:
+            for reservation in list(self.open):
+                reservation.close()
+            pool._tasks.discard(self)
+            pool._give(self.floor)
+            self.floor = 0
+
+    def __enter__(self) -> TaskMemory:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+
+class Reservation:
+    """Bytes one operator holds. Thread-safe. `peak` is the most it ever held."""
+
+    def __init__(self, task: TaskMemory, operator: str, floor: int, spills: bool) -> None:
+        self._task = task
+        self._pool = task.pool
+        self.operator = operator
+        self.floor = floor
+        self.spills = spills
+        self.size = 0
+        self.peak = 0
+
+    def try_grow(self, n: int) -> bool:
+        """Take `n` more bytes if the floor, or the pool and this reservation's fair share, allow it. Never blocks."""
+        pool = self._pool
+        with pool._lock:
+            above = max(0, self.size - self.floor)
+            wanted = max(0, self.size + n - self.floor)
+            extra = wanted - above
+            if extra > 0:
+                if pool._used + extra > pool.capacity:
+                    return False
+                # Floors are spoken for; those above their floor share the rest.
+                others = pool._growing - (1 if above else 0)
+                share = (pool.capacity - sum(task.floor for task in pool._tasks)) / (others + 1)
+                if self.spills and wanted > max(share, 0.0):
+                    return False
+                if not above:
+                    pool._growing += 1
+                pool._take(extra)
+            self.size += n
+            self.peak = max(self.peak, self.size)
+            return True
+
+    def grow(self, n: int) -> None:
+        """Take `n` more bytes or raise MemoryLimitError with the top holders."""
+        if self.try_grow(n):
+            return
+        top = self._pool.holders()[:3]
+        table = "; ".join(
+            f"{h.operator} {format_bytes(h.bytes)}{'' if h.spills else ' (cannot spill)'}" for h in top if h.bytes
+        )
+        raise MemoryLimitError(
+            f"{self.operator} needs {format_bytes(n)} more, but {format_bytes(self._pool.used)} of "
+            f"{format_bytes(self._pool.capacity)} are taken" + (f" (largest: {table})" if table else ""),
+            hint="raise memory_limit, or lower threads or batch_bytes",
+        )
+
+    def try_resize(self, n: int) -> bool:
+        if n >= self.size:
+            return self.try_grow(n - self.size)
+        self.shrink(self.size - n)
+        return True
+
+    def shrink(self, n: int) -> None:
+        pool = self._pool
+        with pool._lock:
+            n = min(n, self.size)
+            above = max(0, self.size - self.floor)
+            self.size -= n
+            still = max(0, self.size - self.floor)
+            if above and not still:
+                pool._growing -= 1
+            pool._give(above - still)
+
+    def close(self) -> None:
+        with self._pool._lock:
+            self.shrink(self.size)
+            self._task.open.discard(self)
+
+    def __enter__(self) -> Reservation:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+
+def pinned_bytes(batch: pa.RecordBatch) -> int:
+    """Bytes that holding the batch keeps alive (whole buffers, shared ones once), not just those it shows."""
+    return int(batch.get_total_buffer_size())
+
+
+def compact(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """The batch itself, or a copy if it is a slice that pins much more than it shows."""
+    if pinned_bytes(batch) <= 1.25 * batch.nbytes + 4096:
+        return batch
+    # A take copies just the rows wanted, for nested and text columns too.
+    return batch.take(pa.array(range(batch.num_rows), pa.int32())) if batch.num_columns else batch

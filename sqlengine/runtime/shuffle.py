@@ -1,0 +1,114 @@
+"""What a finished stage leaves for the next: partitions of rows, written by several tasks, on this machine.
+
+Every task writes a `PartitionedBuffer` of its own; reading a partition chains them. The memory belongs to the stage, not to
+a task, so the pool may push a finished stage to disk when a task would otherwise wait for ever.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+
+import pyarrow as pa
+
+from sqlengine.runtime.memory import MemoryPool
+from sqlengine.runtime.partitioned_buffer import PartitionedBuffer
+from sqlengine.runtime.spill import SpillDirectory
+from sqlengine.settings import Settings
+
+
+class Shuffle:
+    """Rows of one schema in `partitions` partitions. Bytes are those of the rows in memory form."""
+
+    def __init__(
+        self,
+        schema: pa.Schema,
+        partitions: int,
+        pool: MemoryPool,
+        spill: SpillDirectory,
+        settings: Settings,
+        owner: str,
+    ) -> None:
+        self.schema = schema
+        self.partitions = partitions
+        self._pool = pool
+        self._spill = spill
+        self._settings = settings
+        self._owner = owner
+        # No floor: what does not fit is written to disk at once.
+        self._memory = pool.admit(owner, 0)
+        self._lock = threading.Lock()
+        self._buffers: list[PartitionedBuffer] = []
+        self._readers = 0
+
+    def writer(self) -> ShuffleWriter:
+        """For one task."""
+        buffer = PartitionedBuffer(
+            self.schema,
+            self.partitions,
+            self._memory.reservation(self._owner, 0, True),
+            self._spill,
+            self._settings,
+            self._owner,
+        )
+        with self._lock:
+            self._buffers.append(buffer)
+        return ShuffleWriter(buffer)
+
+    def finish(self) -> None:
+        """All writers are done; from now on the pool may evict."""
+        self._pool.on_pressure(self, self.spill)
+
+    def spill(self) -> int:
+        """Push everything in memory to disk unless somebody is reading; bytes freed."""
+        with self._lock:
+            if self._readers:
+                return 0
+            return sum(buffer.spill() for buffer in self._buffers)
+
+    def rows(self, partition: int) -> int:
+        return sum(buffer.rows(partition) for buffer in self._buffers)
+
+    def bytes(self, partition: int) -> int:
+        return sum(buffer.bytes(partition) for buffer in self._buffers)
+
+    @property
+    def total_rows(self) -> int:
+        return sum(buffer.total_rows for buffer in self._buffers)
+
+    @property
+    def total_bytes(self) -> int:
+        return sum(buffer.total_bytes for buffer in self._buffers)
+
+    @property
+    def spilled_bytes(self) -> int:
+        return sum(buffer.spilled_bytes for buffer in self._buffers)
+
+    def read(self, partition: int, consume: bool = False) -> Iterator[pa.RecordBatch]:
+        with self._lock:
+            self._readers += 1
+        try:
+            for buffer in self._buffers:
+                yield from buffer.read(partition, consume)
+        finally:
+            with self._lock:
+                self._readers -= 1
+
+    def close(self) -> None:
+        self._pool.forget(self)
+        for buffer in self._buffers:
+            buffer.close()
+        self._memory.close()
+
+
+class ShuffleWriter:
+    """One task's way into a shuffle."""
+
+    def __init__(self, buffer: PartitionedBuffer) -> None:
+        self._buffer = buffer
+
+    def add(self, batch: pa.RecordBatch, keys: tuple[str, ...]) -> None:
+        self._buffer.add(batch, keys)
+
+    def finish(self) -> None:
+        self._buffer.finish()
