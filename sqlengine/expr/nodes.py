@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 class KeyMaker:
     """Gives out unique column keys; one per statement, so that plans print the same each time."""
 
-    def __init__(self) -> None:
-        self._numbers = itertools.count(1)
+    def __init__(self, first: int = 1) -> None:
+        self._numbers = itertools.count(first)
 
     def make(self, name: str) -> str:
         return f"{name}#{next(self._numbers)}"

@@ -1,0 +1,4 @@
+from collections.abc import Sequence
+from typing import Any
+
+def hash_columns(columns: Sequence[Any]) -> Any: ...

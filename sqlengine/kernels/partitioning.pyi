@@ -1,0 +1,3 @@
+from typing import Any
+
+def partition(hashes: Any, count: int, level: int = 0) -> tuple[Any, list[int]]: ...

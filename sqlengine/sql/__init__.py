@@ -1,0 +1,1 @@
+"""From SQL text to logical plans: parsing, binding, decorrelation."""
