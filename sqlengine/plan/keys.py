@@ -123,7 +123,15 @@ def _renamed(plan: Plan, new: Mapping[str, str], names: Mapping[str, str]) -> Pl
             case _:
                 return node
 
-    return transform_up(plan, lambda node: _renamed_node(map_exprs(node, expr), new, names))
+    def bridge(child: Plan) -> Plan:
+        # Nodes check their expressions against their inputs: while the two change, the input has both kinds of keys.
+        fields = [(f.name, f.type) for f in child.schema]
+        return plans.Values((*fields, *((new[name], type_) for name, type_ in fields)), ())
+
+    old = plan.children()
+    bridged = plan.with_children(tuple(bridge(child) for child in old)) if old else plan
+    node = _renamed_node(map_exprs(bridged, expr), new, names)
+    return node.with_children(tuple(_renamed(child, new, names) for child in old)) if old else node
 
 
 def _renamed_node(plan: Plan, new: Mapping[str, str], names: Mapping[str, str]) -> Plan:
