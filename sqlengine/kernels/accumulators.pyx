@@ -229,11 +229,8 @@ cdef class Fold:
             validity = _bitmap(self.seen)
         if self.form == 2:
             items = []
-        for i in range(n):
-            if self.seen[i]:
-                items.append(self.texts[i].c_str()[:self.texts[i].size()])
-            else:
-                items.append(None)
+            for i in range(n):
+                items.append(self.texts[i].c_str()[: self.texts[i].size()] if self.seen[i] else None)
             return pa.array(items, pa.binary()).cast(type_)
         if self.form == 1:
             data = pa.allocate_buffer(8 * n)
