@@ -54,6 +54,7 @@ def pull_correlation(plan: Plan, outer: frozenset[str], maker: KeyMaker) -> Pull
     """The plan with its correlated predicates pulled up, or None where that is not valid."""
     if not outer_refs(plan).keys() & outer:
         return Pulled(plan)
+    plan = limit_below_project(plan)
     match plan:
         case plans.Filter():
             return _filter(plan, outer, maker)
@@ -185,6 +186,14 @@ def _with(plan: Plan, names: list[str], named: tuple[tuple[str, Expr], ...]) -> 
     return plans.Project(plan, (*refs(plan, passed), *named))
 
 
+def limit_below_project(plan: Plan) -> Plan:
+    """A limit over projections moved below them, next to the sort that says which rows are the first."""
+    if isinstance(plan, plans.Limit) and isinstance(plan.input, plans.Project):
+        project = plan.input
+        return replace(project, input=limit_below_project(replace(plan, input=project.input)))
+    return plan
+
+
 def limit_per_group(plan: plans.Sort | plans.Limit, base: Plan, groups: tuple[Expr, ...], maker: KeyMaker) -> Plan:
     """`plan`'s limit applied to each group of `base` (its input with the group columns) by a row number."""
     order: tuple[plans.SortKey, ...] = ()
@@ -193,8 +202,9 @@ def limit_per_group(plan: plans.Sort | plans.Limit, base: Plan, groups: tuple[Ex
         order, first, last = plan.keys, 0, plan.limit
     else:
         first, last = plan.offset, None if plan.count is None else plan.offset + plan.count
-        if isinstance(base, plans.Sort):
-            order = base.keys
+        sort = base if isinstance(base, plans.Sort) else plan.input
+        if isinstance(sort, plans.Sort):
+            order = sort.keys
     number = maker.make("row_number")
     frame = Frame("rows", ("unbounded_preceding",), ("current",))
     call = WindowCall(pa.int64(), "row_number", (), groups, order, frame)

@@ -21,7 +21,7 @@ from sqlengine.expr.nodes import TRUE, Call, Case, ColumnRef, Expr, KeyMaker, Li
 from sqlengine.plan import nodes as plans
 from sqlengine.plan.keys import expr_outer_refs, outer_refs, ref, refs, replace_outer
 from sqlengine.plan.nodes import Plan
-from sqlengine.sql.correlation import empty_value, limit_per_group
+from sqlengine.sql.correlation import empty_value, limit_below_project, limit_per_group
 from sqlengine.tree import walk
 
 Binding = dict[str, str]  # key of an outer column -> key of the column that holds its value in a pushed plan
@@ -61,6 +61,7 @@ def push_domain(plan: Plan, domain: Domain) -> tuple[Plan, Binding]:
             return domain.read()
         bindings, binding = domain.read()
         return plans.Join(bindings, plan, "cross"), binding
+    plan = limit_below_project(plan)
     match plan:
         case plans.Filter():
             below, binding = push_domain(plan.input, domain)
