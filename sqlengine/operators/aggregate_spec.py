@@ -1,0 +1,211 @@
+"""An aggregate call in terms of columns, and the states by which its partial results travel.
+
+A state is one or more Arrow columns per call (`state_fields`): a partial aggregation gives them, a final one merges them,
+and a spilled aggregation is nothing but rows of keys and states.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from sqlengine.errors import DataError, NotSupportedError
+from sqlengine.kernels.accumulators import Fold, Moments
+from sqlengine.runtime.sort_column import SortColumn
+from sqlengine.types import HUGEINT
+
+
+@dataclass(frozen=True)
+class AggregateSpec:
+    """`name` of the registry; `args`, `filter` (boolean column) and `order_by` name input columns; `output` the result."""
+
+    name: str
+    output: str
+    args: tuple[str, ...]
+    arg_types: tuple[pa.DataType, ...]
+    type: pa.DataType
+    filter: str | None = None
+    distinct: bool = False
+    order_by: tuple[SortColumn, ...] = ()
+    options: tuple[tuple[str, Any], ...] = ()
+
+
+_FOLDS = {
+    "sum": "sum", "min": "min", "max": "max", "any_value": "first", "first": "first", "last": "last",
+    "bool_and": "min", "bool_or": "max", "bit_and": "bit_and", "bit_or": "bit_or", "bit_xor": "bit_xor",
+    "product": "product",
+}  # fmt: skip
+_MOMENTS = frozenset({"var_samp", "var_pop", "stddev_samp", "stddev_pop", "sem"})
+HASH_AGGREGATES = frozenset({*_FOLDS, *_MOMENTS, "count", "count_star", "count_if", "avg"})
+
+
+def is_hashable(spec: AggregateSpec) -> bool:
+    """Whether a small mergeable state exists for the call, so that `HashAggregate` can hold it."""
+    if spec.name not in HASH_AGGREGATES or spec.distinct or spec.order_by:
+        return False
+    if spec.name in _FOLDS:
+        t, type_ = pa.types, spec.arg_types[0]
+        return not (t.is_nested(type_) or t.is_null(type_) or t.is_interval(type_))
+    return True
+
+
+def state_fields(spec: AggregateSpec) -> list[pa.Field]:
+    """The state columns, named `output.0`, `output.1`, ..."""
+    return [pa.field(f"{spec.output}.{i}", type_) for i, type_ in enumerate(_state_types(spec))]
+
+
+def _state_types(spec: AggregateSpec) -> list[pa.DataType]:
+    match spec.name:
+        case "count" | "count_star" | "count_if":
+            return [pa.int64()]
+        case "avg":
+            return [_sum_type(spec.arg_types[0]), pa.int64()]
+        case "sum":
+            return [_sum_type(spec.arg_types[0])]
+        case name if name in _FOLDS:
+            return [spec.arg_types[0] if name != "product" else pa.float64()]
+        case name if name in _MOMENTS:
+            return [pa.float64(), pa.float64(), pa.float64()]
+    raise NotSupportedError(f"aggregate {spec.name} has no mergeable state")
+
+
+def _sum_type(type_: pa.DataType) -> pa.DataType:
+    if pa.types.is_floating(type_):
+        return pa.float64()
+    return pa.decimal128(38, type_.scale) if pa.types.is_decimal(type_) else HUGEINT
+
+
+class State:
+    """The states of one call for all groups of a table. `nbytes` grows with the groups."""
+
+    def __init__(self, spec: AggregateSpec) -> None:
+        self._spec = spec
+        name = spec.name
+        self._types = _state_types(spec)
+        self._moments = Moments() if name in _MOMENTS else None
+        self._folds: list[Fold] = []
+        if name in ("count", "count_star", "count_if"):
+            self._folds = [Fold("count", None), Fold("sum", pa.int64())]
+        elif name == "avg":
+            self._folds = [Fold("sum", self._types[0]), Fold("count", None), Fold("sum", pa.int64())]
+        elif name in _FOLDS:
+            self._folds = [Fold(_FOLDS[name], self._types[0])]
+
+    @property
+    def nbytes(self) -> int:
+        return sum(fold.nbytes for fold in self._folds) + (self._moments.nbytes if self._moments else 0)
+
+    def update(self, batch: pa.RecordBatch, groups: pa.Array, count: int) -> None:
+        """Fold the rows of a batch in; there are `count` groups by now."""
+        spec = self._spec
+        columns = [batch.column(key) for key in spec.args]
+        if spec.filter is not None:
+            mask = pc.fill_null(batch.column(spec.filter), False)
+            groups = groups.filter(mask)
+            columns = [column.filter(mask) for column in columns]
+        with _overflow(spec):
+            match spec.name:
+                case "count_star":
+                    self._folds[0].update(groups, count, None)
+                case "count":
+                    self._folds[0].update(groups, count, columns[0])
+                case "count_if":
+                    self._folds[0].update(groups.filter(pc.fill_null(columns[0], False)), count, None)
+                case "avg":
+                    self._folds[0].update(groups, count, columns[0])
+                    self._folds[1].update(groups, count, columns[0])
+                case name if name in _MOMENTS:
+                    assert self._moments is not None
+                    self._moments.update(groups, count, _doubles(columns[0]))
+                case "product":
+                    self._folds[0].update(groups, count, _doubles(columns[0]))
+                case _:
+                    self._folds[0].update(groups, count, columns[0])
+
+    def merge(self, columns: list[pa.Array], groups: pa.Array, count: int) -> None:
+        """Fold partial states in."""
+        with _overflow(self._spec):
+            match self._spec.name:
+                case "count" | "count_star" | "count_if":
+                    self._folds[1].update(groups, count, columns[0])
+                case "avg":
+                    self._folds[0].update(groups, count, columns[0])
+                    self._folds[2].update(groups, count, columns[1])
+                case name if name in _MOMENTS:
+                    assert self._moments is not None
+                    self._moments.merge(groups, count, *columns)
+                case _:
+                    self._folds[0].update(groups, count, columns[0])
+
+    def states(self, count: int) -> list[pa.Array]:
+        """The states of all groups, one array per state column."""
+        with _overflow(self._spec):
+            match self._spec.name:
+                case "count" | "count_star" | "count_if":
+                    return [self._counted(0, 1, count)]
+                case "avg":
+                    return [self._folds[0].result(self._types[0], count), self._counted(1, 2, count)]
+                case name if name in _MOMENTS:
+                    assert self._moments is not None
+                    return list(self._moments.result(count))
+                case _:
+                    return [self._folds[0].result(self._types[0], count)]
+
+    def results(self, count: int) -> pa.Array:
+        """The values of the call for all groups."""
+        states = self.states(count)
+        match self._spec.name:
+            case "avg":
+                valid = pc.greater(states[1], 0)
+                mean = pc.divide(_doubles(states[0]), pc.cast(states[1], pa.float64()))
+                return pc.if_else(valid, mean, pa.scalar(None, pa.float64()))
+            case name if name in _MOMENTS:
+                return _spread(name, states[0], states[2])
+            case _:
+                return states[0] if states[0].type == self._spec.type else states[0].cast(self._spec.type)
+
+    def _counted(self, rows: int, merged: int, count: int) -> pa.Array:
+        return pc.add(
+            self._folds[rows].result(pa.int64(), count), pc.fill_null(self._folds[merged].result(pa.int64(), count), 0)
+        )
+
+
+def _spread(name: str, n: pa.Array, m2: pa.Array) -> pa.Array:
+    null = pa.scalar(None, pa.float64())
+    less = 0.0 if name.endswith("_pop") else 1.0
+    divisor = pc.subtract(n, less)
+    variance = pc.if_else(pc.greater(divisor, 0.0), pc.divide(m2, divisor), null)
+    match name:
+        case "stddev_samp" | "stddev_pop":
+            return pc.sqrt(variance)
+        case "sem":
+            return pc.if_else(pc.greater(n, 0.0), pc.divide(pc.sqrt(pc.divide(m2, n)), pc.sqrt(n)), null)
+        case _:
+            return variance
+
+
+def _doubles(column: pa.Array) -> pa.Array:
+    return column if column.type == pa.float64() else column.cast(pa.float64())
+
+
+class _overflow:
+    """Turns the kernels' OverflowError into the user's error."""
+
+    def __init__(self, spec: AggregateSpec) -> None:
+        self._spec = spec
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, OverflowError):
+            raise DataError(
+                f"{self._spec.name} is out of the range of {self._spec.type}",
+                code="out_of_range",
+                hint="cast the argument to DOUBLE",
+            ) from None
+
+

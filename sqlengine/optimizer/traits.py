@@ -1,0 +1,135 @@
+"""What rules need to know of expressions: may it be moved or repeated, what does it cost, does it reject NULLs."""
+
+from __future__ import annotations
+
+from sqlengine.expr.nodes import (
+    TRUE,
+    Call,
+    Case,
+    Cast,
+    ColumnRef,
+    Expr,
+    Lambda,
+    Literal,
+    columns_of,
+)
+from sqlengine.tree import walk
+
+# Two calls with the same arguments may give different values.
+VOLATILE = frozenset({
+    "random", "rand", "setseed", "uuid", "gen_random_uuid", "uuidv4", "uuidv7", "nextval", "currval", "sleep",
+    "get_current_timestamp_per_row", "clock_timestamp",
+})  # fmt: skip
+# NULL if any argument is: comparisons, arithmetic, most text functions; what is not here is taken not to be.
+_STRICT = frozenset({
+    "eq", "ne", "lt", "le", "gt", "ge", "add", "subtract", "multiply", "divide", "int_divide", "modulo", "negate", "power",
+    "like", "ilike", "not", "similar_to", "regexp_matches", "glob", "upper", "lower", "length", "substring", "abs", "round",
+    "year", "month", "day", "date_part", "trim", "starts_with", "contains",
+})  # fmt: skip
+_CHEAP = frozenset({
+    "eq", "ne", "lt", "le", "gt", "ge", "is_null", "is_not_null", "is_true", "is_false", "is_distinct", "is_not_distinct",
+    "and", "or", "not", "add", "subtract", "multiply", "negate",
+})  # fmt: skip
+_SLOW = frozenset({"regexp_matches", "similar_to", "regexp_replace", "regexp_extract", "levenshtein", "jaccard"})
+
+
+def is_user_function(call: Call) -> bool:
+    """Whether a call is of a function that a user registered: slow, and never to be evaluated twice for a row."""
+    from sqlengine.expr.registry import find_scalar
+
+    entry = find_scalar(call.name)
+    return entry is None or bool(getattr(entry, "user", False))
+
+
+def is_volatile(expr: Expr) -> bool:
+    from sqlengine.expr.registry import find_scalar
+
+    for node in walk(expr):
+        if isinstance(node, Call):
+            if node.name in VOLATILE:
+                return True
+            if node.name not in _CHEAP and bool(getattr(find_scalar(node.name), "volatile", False)):
+                return True
+    return False
+
+
+def may_repeat(expr: Expr) -> bool:
+    """Whether an expression may stand in two places: not volatile, cheap, no user function."""
+    if isinstance(expr, ColumnRef | Literal):
+        return True
+    nodes = list(walk(expr))
+    if len(nodes) > 32 or is_volatile(expr):
+        return False
+    return not any(isinstance(n, Call) and n.name not in _CHEAP and is_user_function(n) for n in nodes)
+
+
+def cost(expr: Expr) -> float:
+    """A rough cost per row, in units of one comparison of numbers."""
+    total = 0.0
+    for node in walk(expr):
+        match node:
+            case ColumnRef() | Literal():
+                continue
+            case Call() if node.name in ("and", "or", "not", "is_null", "is_not_null"):
+                total += 0.2
+            case Call() if node.name in _CHEAP:
+                text = any(str(arg.type) in ("string", "binary") for arg in node.args)
+                total += 3 if text else 1
+            case Call() if node.name == "in":
+                total += 3
+            case Call() if node.name in _SLOW:
+                total += 40
+            case Call() if is_user_function(node):
+                total += 10000
+            case Lambda():
+                total += 20
+            case Cast() | Case():
+                total += 3
+            case _:
+                total += 8
+    return total
+
+
+def rejects_nulls(predicate: Expr, columns: set[str]) -> bool:
+    """Whether the predicate cannot be true in a row in which all of `columns` are NULL.
+
+    Sound, not complete: false when in doubt.
+    """
+    match predicate:
+        case Literal():
+            return predicate != TRUE
+        case Call(name="and"):
+            return any(rejects_nulls(arg, columns) for arg in predicate.args)
+        case Call(name="or"):
+            return all(rejects_nulls(arg, columns) for arg in predicate.args)
+        case Call(name="is_not_null"):
+            return _null_in(predicate.args[0], columns)
+        case Call(name="not", args=(Call(name="is_null") as inner,)):
+            return _null_in(inner.args[0], columns)
+        case Call(name="is_true"):
+            return rejects_nulls(predicate.args[0], columns)
+        case _:
+            return _null_in(predicate, columns)
+
+
+def _null_in(expr: Expr, columns: set[str]) -> bool:
+    """Whether the expression is certainly NULL where the columns are."""
+    match expr:
+        case ColumnRef():
+            return expr.key in columns
+        case Literal():
+            return expr.value is None
+        case Cast():
+            return _null_in(expr.arg, columns)
+        case Call(name="in"):
+            return _null_in(expr.args[0], columns)
+        case Call() if expr.name in _STRICT:
+            return any(_null_in(arg, columns) for arg in expr.args)
+        case Call(name="and" | "or"):
+            return all(_null_in(arg, columns) for arg in expr.args)
+        case _:
+            return False
+
+
+def reads_only(expr: Expr, columns: set[str]) -> bool:
+    return columns_of(expr) <= columns
