@@ -1,0 +1,183 @@
+"""The functions of SQL: what each is called, which types it takes and gives, and what computes it.
+
+Families in `functions/` register here when they are imported; nothing here knows them, except that a look-up first imports
+the families. An entry's `infer` gets the argument expressions and gives the types the arguments are cast to and the type
+of the result; it raises BindError (through `no_match`) when the arguments do not fit.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from sqlengine.errors import BindError, Location
+from sqlengine.expr.coercion import cast_to
+from sqlengine.expr.nodes import AggregateCall, Call, Expr, SortKey
+from sqlengine.settings import Settings
+from sqlengine.types import sql_name
+
+Infer = Callable[[Sequence[Expr]], tuple[Sequence[pa.DataType], pa.DataType]]
+Run = Callable[[Call, list[Any], int, Settings], Any]
+
+
+@dataclass(frozen=True)
+class ScalarFunction:
+    """`run(call, arguments, rows, settings)`: arguments are arrays or scalars; gives either."""
+
+    name: str
+    infer: Infer
+    run: Run
+    category: str
+    doc: str
+    aliases: tuple[str, ...] = ()
+    volatile: bool = False
+
+
+@dataclass(frozen=True)
+class AggregateFunction:
+    """`strategy`: `state` (a small mergeable state) or `ordered` (needs all values of a group)."""
+
+    name: str
+    infer: Infer
+    strategy: str
+    doc: str
+    aliases: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class WindowFunction:
+    """A ranking or navigation function; aggregates over windows are `AggregateFunction`s."""
+
+    name: str
+    infer: Infer
+    doc: str
+
+
+@dataclass(frozen=True)
+class TableFunction:
+    """`columns(args, options)` names and types its columns; `produce(args, options, settings)` yields batches of them."""
+
+    name: str
+    columns: Callable[[tuple[Any, ...], dict[str, Any]], list[tuple[str, pa.DataType]]]
+    produce: Callable[[tuple[Any, ...], dict[str, Any], Settings], Iterator[pa.RecordBatch]]
+    doc: str
+
+
+_scalars: dict[str, ScalarFunction] = {}
+_aggregates: dict[str, AggregateFunction] = {}
+_windows: dict[str, WindowFunction] = {}
+_tables: dict[str, TableFunction] = {}
+
+
+def scalar(
+    name: str, infer: Infer, doc: str, *, category: str, aliases: tuple[str, ...] = (), volatile: bool = False
+) -> Callable[[Run], Run]:
+    """Register the decorated function as what computes a scalar function."""
+
+    def register(run: Run) -> Run:
+        entry = ScalarFunction(name, infer, run, category, doc, aliases, volatile)
+        for known in (name, *aliases):
+            _scalars[known] = entry
+        return run
+
+    return register
+
+
+def aggregate(entry: AggregateFunction) -> None:
+    for known in (entry.name, *entry.aliases):
+        _aggregates[known] = entry
+
+
+def window(entry: WindowFunction) -> None:
+    _windows[entry.name] = entry
+
+
+def table_function(entry: TableFunction) -> None:
+    _tables[entry.name] = entry
+
+
+def _load() -> None:
+    importlib.import_module("sqlengine.functions")
+
+
+def find_scalar(name: str) -> ScalarFunction | None:
+    _load()
+    return _scalars.get(name.lower())
+
+
+def find_aggregate(name: str) -> AggregateFunction | None:
+    _load()
+    return _aggregates.get(name.lower())
+
+
+def find_window(name: str) -> WindowFunction | None:
+    _load()
+    return _windows.get(name.lower())
+
+
+def find_table_function(name: str) -> TableFunction | None:
+    _load()
+    return _tables.get(name.lower())
+
+
+def function_names() -> list[str]:
+    """All names that a call may use, sorted."""
+    _load()
+    return sorted({*_scalars, *_aggregates, *_windows, *_tables})
+
+
+def bind_call(
+    name: str,
+    args: Sequence[Expr],
+    *,
+    options: tuple[tuple[str, Any], ...] = (),
+    location: Location | None = None,
+    settings: Settings | None = None,
+) -> Expr:
+    """A typed call with casts around the arguments that need them."""
+    entry = find_scalar(name)
+    if entry is None:
+        close = difflib.get_close_matches(name.lower(), function_names(), 3)
+        hint = f'did you mean "{close[0]}"?' if close else None
+        raise BindError(f"function {name.lower()} does not exist", code="function_not_found", hint=hint, location=location)
+    types, result = _inferred(entry.name, entry.infer, args, location)
+    cast = tuple(cast_to(arg, type_) for arg, type_ in zip(args, types, strict=True))
+    return Call(result, entry.name, cast, options, location)
+
+
+def bind_aggregate(
+    name: str,
+    args: Sequence[Expr],
+    *,
+    distinct: bool = False,
+    filter: Expr | None = None,
+    order_by: tuple[SortKey, ...] = (),
+    options: tuple[tuple[str, Any], ...] = (),
+    location: Location | None = None,
+) -> AggregateCall:
+    entry = find_aggregate(name)
+    assert entry is not None
+    types, result = _inferred(entry.name, entry.infer, args, location)
+    cast = tuple(cast_to(arg, type_) for arg, type_ in zip(args, types, strict=True))
+    return AggregateCall(result, entry.name, cast, distinct, filter, order_by, options)
+
+
+def _inferred(
+    name: str, infer: Infer, args: Sequence[Expr], location: Location | None
+) -> tuple[Sequence[pa.DataType], pa.DataType]:
+    try:
+        return infer(args)
+    except NoMatch as error:
+        shown = ", ".join(sql_name(arg.type) for arg in args)
+        raise BindError(
+            f"no function {name}({shown})", code="no_matching_overload", hint=str(error) or None, location=location
+        ) from None
+
+
+class NoMatch(Exception):
+    """Raised by `infer`; its text becomes the hint."""
