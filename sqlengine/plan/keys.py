@@ -163,7 +163,8 @@ def _renamed_node(plan: Plan, new: Mapping[str, str], names: Mapping[str, str]) 
         case plans.SharedPlan():
             return replace(plan, name=names[plan.name])
         case plans.SharedRef():
-            columns = tuple((new.get(old, old), new[key], type_) for old, key, type_ in plan.columns)
+            inside = plan.name in names  # then what it reads has new keys too
+            columns = tuple((new[old] if inside else old, new[key], type_) for old, key, type_ in plan.columns)
             return replace(plan, name=names.get(plan.name, plan.name), columns=columns)
         case plans.Write():
             return replace(plan, count_key=new[plan.count_key])
