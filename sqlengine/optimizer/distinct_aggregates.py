@@ -1,7 +1,8 @@
 """`count(DISTINCT x)` becomes a grouping by x below a plain count, so that it hashes and spills like any grouping.
 
-The rule applies when all distinct calls of a node have the same arguments and the other calls can be computed in two steps
-(count, sum, min, max, bool_and, bool_or). Distinct calls over different arguments are left to the sorted aggregate.
+The rule applies when all distinct calls of a node have the same arguments and the other calls can be computed in two
+steps (count, sum, min, max, bool_and, bool_or). Distinct calls over different arguments are left to the sorted
+aggregate.
 """
 
 from __future__ import annotations

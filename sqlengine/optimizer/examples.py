@@ -32,7 +32,9 @@ class DescribedTable:
         return f"example of {self.rows:.0f} rows"
 
     def stats(self, columns: Sequence[str]) -> Stats:
-        return Stats(self.rows, self.rows * 8 * len(columns), {c: ColumnStats(self.distinct) for c in columns}, "footer")
+        return Stats(
+            self.rows, self.rows * 8 * len(columns), {c: ColumnStats(self.distinct) for c in columns}, "footer"
+        )
 
     def splits(self, columns: Sequence[str], bounds: Sequence[Bounds]) -> list[Split]:
         return []

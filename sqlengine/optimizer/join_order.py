@@ -31,7 +31,8 @@ def join_order(plan: Plan, settings: Settings) -> Plan:
     """
     >>> from sqlengine.optimizer.examples import call, table, x, y, z
     >>> small, large, key = table("s", x, rows=10), table("l", y, rows=10000), table("k", z, rows=100)
-    >>> tree = plans.Join(plans.Join(small, large, "cross"), key, "inner", and_all([call("eq", x, z), call("eq", y, z)]))
+    >>> tests = and_all([call("eq", x, z), call("eq", y, z)])
+    >>> tree = plans.Join(plans.Join(small, large, "cross"), key, "inner", tests)
     >>> top = join_order(tree, Settings()).input
     >>> top.kind, top.left.kind, top.left.left.name
     ('inner', 'inner', 'l')
@@ -90,7 +91,9 @@ class _Search:
         self.stats = [estimate(r, held) for r in relations]
         self.owner = {name: 1 << i for i, r in enumerate(relations) for name in r.schema.names}
         self.columns = Stats(
-            max((s.rows for s in self.stats), default=1.0), 0.0, {k: c for s in self.stats for k, c in s.columns.items()}
+            max((s.rows for s in self.stats), default=1.0),
+            0.0,
+            {k: c for s in self.stats for k, c in s.columns.items()},
         )
         self.classes: list[set[ColumnRef]] = []
         self.others: list[tuple[int, Expr]] = []

@@ -179,4 +179,3 @@ def _narrowed(kind: str, predicates: list[Expr], left: set[str], right: set[str]
             return "left"
         case _:
             return "right" if no_right_nulls else "full"
-

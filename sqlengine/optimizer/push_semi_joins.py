@@ -1,4 +1,5 @@
-"""A semi or anti join over an inner join moves down to the one relation it tests, if it is likely to drop rows there."""
+"""A semi or anti join over an inner join moves down to the one relation it tests, if it is likely to drop rows
+there."""
 
 from __future__ import annotations
 

@@ -53,9 +53,8 @@ RULES: tuple[Rule, ...] = (
 
 def optimize(plan: Plan, settings: Settings) -> Plan:
     """The plan after all rules that are not in `settings.disabled_rules`. An unsound rule is an InternalError."""
-    for _, plan in trace(plan, settings):
-        pass
-    return plan
+    steps = trace(plan, settings)
+    return steps[-1][1] if steps else plan
 
 
 def trace(plan: Plan, settings: Settings) -> list[tuple[str, Plan]]:

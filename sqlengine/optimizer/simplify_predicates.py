@@ -1,7 +1,7 @@
 """Boolean algebra: constants in AND, OR, NOT and CASE, negations moved inwards, common parts taken out of ORs.
 
-`(a and b) or (a and c)` becomes `a and (b or c)`, so that `a` can become a join condition. From an OR over several tables
-whose every branch restricts one of them, the restriction of that table is derived in addition.
+`(a and b) or (a and c)` becomes `a and (b or c)`, so that `a` can become a join condition. From an OR over several
+tables whose every branch restricts one of them, the restriction of that table is derived in addition.
 """
 
 from __future__ import annotations

@@ -16,19 +16,16 @@ from sqlengine.expr.nodes import (
 from sqlengine.tree import walk
 
 # Two calls with the same arguments may give different values.
-VOLATILE = frozenset({
-    "random", "rand", "setseed", "uuid", "gen_random_uuid", "uuidv4", "uuidv7", "nextval", "currval", "sleep",
-    "get_current_timestamp_per_row", "clock_timestamp",
-})  # fmt: skip
+VOLATILE = frozenset({"random", "uuid", "gen_random_uuid", "uuidv4", "uuidv7", "nextval", "currval", "setseed"})
 # NULL if any argument is: comparisons, arithmetic, most text functions; what is not here is taken not to be.
 _STRICT = frozenset({
-    "eq", "ne", "lt", "le", "gt", "ge", "add", "subtract", "multiply", "divide", "int_divide", "modulo", "negate", "power",
-    "like", "ilike", "not", "similar_to", "regexp_matches", "glob", "upper", "lower", "length", "substring", "abs", "round",
-    "year", "month", "day", "date_part", "trim", "starts_with", "contains",
+    "eq", "ne", "lt", "le", "gt", "ge", "add", "subtract", "multiply", "divide", "int_divide", "modulo", "negate",
+    "power", "like", "ilike", "not", "similar_to", "regexp_matches", "glob", "upper", "lower", "length", "substring", "abs",
+    "round", "year", "month", "day", "date_part", "trim", "starts_with", "contains",
 })  # fmt: skip
 _CHEAP = frozenset({
-    "eq", "ne", "lt", "le", "gt", "ge", "is_null", "is_not_null", "is_true", "is_false", "is_distinct", "is_not_distinct",
-    "and", "or", "not", "add", "subtract", "multiply", "negate",
+    "eq", "ne", "lt", "le", "gt", "ge", "is_null", "is_not_null", "is_true", "is_false", "is_distinct",
+    "is_not_distinct", "and", "or", "not", "add", "subtract", "multiply", "negate",
 })  # fmt: skip
 _SLOW = frozenset({"regexp_matches", "similar_to", "regexp_replace", "regexp_extract", "levenshtein", "jaccard"})
 

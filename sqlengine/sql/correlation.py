@@ -1,8 +1,8 @@
 """The simple way out of correlation: pull correlated predicates up through a subquery, until they are a join condition.
 
-`select sum(b) from t where t.a = o.a` becomes `t.a = o.a` over `select a, sum(b) from t group by a`: no copy of the outer
-query is needed. That works for equalities between an inner and an outer expression, and below nothing that looks across
-rows for any predicate. What this file refuses, `dependent_push` does in general.
+`select sum(b) from t where t.a = o.a` becomes `t.a = o.a` over `select a, sum(b) from t group by a`: no copy of the
+outer query is needed. That works for equalities between an inner and an outer expression, and below nothing that looks
+across rows for any predicate. What this file refuses, `dependent_push` does in general.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ from sqlengine.plan.nodes import Plan
 class Pulled:
     """A plan without the outer references, and the predicates (over its columns and `OuterRef`s) it owes.
 
-    `filling`: for a scalar aggregate the value of each column where the plan has no row that meets the predicates (it has
-    at most one); then a left join has to fill the gaps.
+    `filling`: for a scalar aggregate the value of each column where the plan has no row that meets the predicates (it
+    has at most one); then a left join has to fill the gaps.
     """
 
     plan: Plan
@@ -142,9 +142,7 @@ def _equal_pairs(predicates: tuple[Expr, ...]) -> list[tuple[Call, Expr, Expr]] 
     return pairs
 
 
-def _grouped(
-    plan: Plan, below: Pulled, pairs: list[tuple[Call, Expr, Expr]], maker: KeyMaker
-) -> Pulled | None:
+def _grouped(plan: Plan, below: Pulled, pairs: list[tuple[Call, Expr, Expr]], maker: KeyMaker) -> Pulled | None:
     """A node that looks across rows, made to look only across rows with equal inner expressions."""
     keys: dict[Expr, str] = {}
     for _, inner, _ in pairs:

@@ -1,9 +1,9 @@
 """Decorrelation: a plan without `Subquery`, `OuterRef` and `DependentJoin`.
 
-Innermost first: the plans inside subquery expressions, then the expressions themselves (`subqueries`), each as a dependent
-join, which is unnested at once (`dependent_join`): by pulling correlated predicates up (`correlation`), which needs no copy
-of the outer side, or by pushing the set of outer bindings down (`dependent_push`), which works for every plan. References
-that reach further out than one query stay until their own query is unnested.
+Innermost first: the plans inside subquery expressions, then the expressions themselves (`subqueries`), each as a
+dependent join, which is unnested at once (`dependent_join`): by pulling correlated predicates up (`correlation`),
+which needs no copy of the outer side, or by pushing the set of outer bindings down (`dependent_push`), which works for
+every plan. References that reach further out than one query stay until their own query is unnested.
 """
 
 from __future__ import annotations
@@ -20,7 +20,10 @@ from sqlengine.tree import transform_up, walk
 
 
 def decorrelate(plan: Plan) -> Plan:
-    """The plan with ordinary joins in place of subqueries and lateral joins. NotSupportedError names what cannot be done."""
+    """The plan with ordinary joins in place of subqueries and lateral joins.
+
+    NotSupportedError names what cannot be done.
+    """
     if not any(isinstance(node, DependentJoin) for node in walk(plan)) and not any(
         isinstance(e, Subquery) for node in walk(plan) for e in walk_exprs(node)
     ):

@@ -1,4 +1,4 @@
-"""One dependent join turned into ordinary joins: by pulling its predicates up if that works, else by pushing its domain."""
+"""One dependent join turned into ordinary joins: by pulling predicates up if that works, else by pushing its domain."""
 
 from __future__ import annotations
 
@@ -49,8 +49,8 @@ def _plain(join: DependentJoin, left: Plan, right: Plan, owed: tuple[Expr, ...])
 
 
 def _correlated(join: DependentJoin, left: Plan, right: Plan, owed: tuple[Expr, ...], maker: KeyMaker) -> Plan:
-    """The join with the owed predicates in its condition; they decide which rows the subquery has, so they are never NULL
-    in the sense of IN: only the comparison itself can make the answer NULL."""
+    """The join with the owed predicates in its condition. They decide which rows the subquery has, so they are never
+    NULL in the sense of IN: only the comparison itself can make the answer NULL."""
     if not join.null_aware or not owed or join.condition == TRUE:
         return restrict(_plain(replace(join, null_aware=False), left, right, owed), join.schema.names)
     may_match = [_true_or_null(part) for part in conjuncts(join.condition)]
@@ -64,7 +64,9 @@ def _correlated(join: DependentJoin, left: Plan, right: Plan, owed: tuple[Expr, 
     first = plans.SharedRef(name, tuple((f.name, f.name, f.type) for f in right.schema))
 
     def renamed(expr: Expr) -> Expr:
-        return transform_up(expr, lambda e: replace(e, key=new[e.key]) if isinstance(e, ColumnRef) and e.key in new else e)
+        return transform_up(
+            expr, lambda e: replace(e, key=new[e.key]) if isinstance(e, ColumnRef) and e.key in new else e
+        )
 
     matches = plans.Join(left, first, "mark", and_all([*conjuncts(join.condition), *owed]), yes)
     second = and_all([renamed(part) for part in (*owed, *may_match)])
@@ -86,7 +88,8 @@ def _true_or_null(part: Expr) -> Expr:
 def _filled(
     join: DependentJoin, right: Plan, owed: tuple[Expr, ...], filling: Mapping[str, Expr], maker: KeyMaker
 ) -> Plan | None:
-    """The right side has exactly one row per left row, in a left join with its gaps filled; then the join is a filter."""
+    """The right side has exactly one row per left row, in a left join with its gaps filled; then the join is a
+    filter."""
     if join.kind == "left" and join.condition != TRUE:
         return None
     wanted = {k: v for k, v in filling.items() if v != null_of(v.type)}
@@ -121,7 +124,8 @@ def _is_true(condition: Expr) -> Expr:
 
 
 def _by_domain(join: DependentJoin, outer: list[str], maker: KeyMaker) -> Plan:
-    """The left side is held and read twice: as itself and, in the distinct values of the outer columns, as the domain."""
+    """The left side is held and read twice: as itself and, in the distinct values of the outer columns, as the
+    domain."""
     name, domain_name = maker.make("outer"), maker.make("domain")
     left = plans.SharedRef(name, tuple((f.name, f.name, f.type) for f in join.left.schema))
     fields = [join.left.schema.field(key) for key in outer]

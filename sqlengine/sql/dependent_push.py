@@ -1,9 +1,9 @@
 """The general way out of correlation: a dependent join is pushed down until no node refers to its left side.
 
 After Neumann and Kemper, "Unnesting Arbitrary Queries" (BTW 2015). The *domain* is the set of distinct bindings of the
-outer columns that the subquery reads. Pushing it into a plan gives a plan that yields, for every binding at once, the rows
-that the subquery has for it, each with the binding as further columns. Leaves that do not depend on the outer query are
-crossed with the domain as late as possible; nodes that look across rows do so per binding.
+outer columns that the subquery reads. Pushing it into a plan gives a plan that yields, for every binding at once, the
+rows that the subquery has for it, each with the binding as further columns. Leaves that do not depend on the outer
+query are crossed with the domain as late as possible; nodes that look across rows do so per binding.
 
 A held plan (`SharedPlan`, `Recursion`) that depends on the outer query carries the binding in further columns of its
 own, and whoever reads it gets them from there.
@@ -95,7 +95,9 @@ def push_domain(plan: Plan, domain: Domain) -> tuple[Plan, Binding]:
             keys = tuple(replace(k, expr=_bound(k.expr, binding, domain)) for k in plan.keys)
             if plan.limit is None:
                 return plans.Sort(below, keys), binding
-            limited = limit_per_group(replace(plan, input=below, keys=keys), below, _values_of(below, binding), domain.maker)
+            limited = limit_per_group(
+                replace(plan, input=below, keys=keys), below, _values_of(below, binding), domain.maker
+            )
             return limited, binding
         case plans.Limit():
             if plan.percent is not None:

@@ -1,8 +1,8 @@
 """Subqueries in expressions become joins onto the input of the node that holds them.
 
-A conjunct of a filter that is EXISTS, IN or their negation becomes a semi or anti join. Anywhere else a subquery becomes a
-column: of a left or single join (scalar), or of a mark join (EXISTS, IN). Comparisons with ANY and ALL are decided by the
-smallest and largest value, the number of rows and the number of NULLs of the subquery.
+A conjunct of a filter that is EXISTS, IN or their negation becomes a semi or anti join. Anywhere else a subquery
+becomes a column: of a left or single join (scalar), or of a mark join (EXISTS, IN). Comparisons with ANY and ALL are
+decided by the smallest and largest value, the number of rows and the number of NULLs of the subquery.
 """
 
 from __future__ import annotations
@@ -55,7 +55,9 @@ def subqueries_to_joins(node: Plan, maker: KeyMaker) -> Plan:
             wide = attach.plan
             # First the wider input, whose columns the new expressions read.
             changed = map_exprs(node.with_children((wide,)), lambda e: exprs[id(e)])
-            return changed if isinstance(node, plans.Project | plans.Aggregate) else restrict(changed, node.schema.names)
+            return (
+                changed if isinstance(node, plans.Project | plans.Aggregate) else restrict(changed, node.schema.names)
+            )
         case _:
             raise NotSupportedError(f"a subquery in {type(node).__name__} is not supported")
 
@@ -141,8 +143,8 @@ class Attach:
         return ColumnRef(_BOOL, mark)
 
     def _quantified(self, sub: Subquery) -> Expr:
-        """`x > ANY`: true if x is greater than the smallest; else NULL if x or any value is NULL; else false. Of no rows ANY
-        is false and ALL true."""
+        """`x > ANY`: true if x is greater than the smallest, else NULL if x or any value is NULL, else false. Of no
+        rows ANY is false and ALL true."""
         if len(sub.args) != 1:
             raise NotSupportedError(f"{sub.kind.upper()} with rows of several values is not supported")
         if sub.kind == "any" and sub.comparison == "ne":
@@ -181,7 +183,9 @@ def _arguments(sub: Subquery, plan: Plan) -> list[tuple[Expr, Expr]]:
         if arg.type != field.type:
             wanted = common_type(arg.type, field.type)
             if wanted is None:
-                raise NotSupportedError(f"comparison of {arg.type} with {field.type} in a subquery", location=sub.location)
+                raise NotSupportedError(
+                    f"comparison of {arg.type} with {field.type} in a subquery", location=sub.location
+                )
             arg, value = cast_to(arg, wanted), cast_to(value, wanted)
         pairs.append((arg, value))
     return pairs
@@ -300,7 +304,9 @@ def _join(node: plans.Join, maker: KeyMaker) -> Plan:
         elif not reads & of_left:
             tests.append(right.rewrite(part))
         else:
-            raise NotSupportedError(f"a subquery over both sides in the condition of a {node.kind.upper()} join is not supported")
+            raise NotSupportedError(
+                f"a subquery over both sides in the condition of a {node.kind.upper()} join is not supported"
+            )
     changed = replace(node, left=left.plan, right=right.plan, condition=and_all([*plain, *tests]))
     return restrict(changed, node.schema.names)
 

@@ -5,7 +5,17 @@ from __future__ import annotations
 import duckdb
 
 from sqlengine.expr.nodes import (
-    AggregateCall, Call, Case, Cast, ColumnRef, Expr, Literal, OuterRef, SortKey, Subquery, WindowCall,
+    AggregateCall,
+    Call,
+    Case,
+    Cast,
+    ColumnRef,
+    Expr,
+    Literal,
+    OuterRef,
+    SortKey,
+    Subquery,
+    WindowCall,
 )  # fmt: skip
 from sqlengine.plan import nodes as p
 from sqlengine.types import sql_name
@@ -23,7 +33,8 @@ def q(key: str) -> str:
 
 def order(keys: tuple[SortKey, ...]) -> str:
     return ", ".join(
-        f"{expr_sql(k.expr)} {'DESC' if k.descending else 'ASC'} NULLS {'FIRST' if k.nulls_first else 'LAST'}" for k in keys
+        f"{expr_sql(k.expr)} {'DESC' if k.descending else 'ASC'} NULLS {'FIRST' if k.nulls_first else 'LAST'}"
+        for k in keys
     )
 
 
@@ -86,7 +97,7 @@ def condition_value(right: p.Plan, condition: Expr, null_aware: bool) -> str:
     return f"(SELECT CASE WHEN count(*) FILTER (WHERE {c}) > 0 THEN true{unknown} ELSE false END FROM ({sql(right)}))"
 
 
-def sql(plan: p.Plan) -> str:  # noqa: PLR0911
+def sql(plan: p.Plan) -> str:
     def below() -> str:
         return f"({sql(plan.input)})"
 
@@ -163,5 +174,3 @@ def sql(plan: p.Plan) -> str:  # noqa: PLR0911
 def rows(db: duckdb.DuckDBPyConnection, plan: p.Plan) -> list[tuple]:
     """The rows of a plan, sorted."""
     return sorted(db.execute(sql(plan)).fetchall(), key=repr)
-
-

@@ -8,7 +8,19 @@ import pyarrow as pa
 import pytest
 
 from sqlengine.expr.nodes import (
-    AggregateCall, Call, Case, ColumnRef, Expr, Frame, Literal, OuterRef, SortKey, Subquery, WindowCall, and_all, null_of,
+    AggregateCall,
+    Call,
+    Case,
+    ColumnRef,
+    Expr,
+    Frame,
+    Literal,
+    OuterRef,
+    SortKey,
+    Subquery,
+    WindowCall,
+    and_all,
+    null_of,
 )  # fmt: skip
 from sqlengine.optimizer.examples import DescribedTable
 from sqlengine.optimizer.rules import RULES, optimize
@@ -85,6 +97,7 @@ def ref(plan: p.Plan, i: int = 0) -> ColumnRef:
 
 def subqueries(o: T) -> dict[str, Subquery]:
     """Scalar subqueries over `t`, correlated with `o` in every way."""
+
     def t_where(kind: str) -> tuple[T, p.Plan]:
         t = T("t")
         test = {
@@ -120,7 +133,9 @@ def subqueries(o: T) -> dict[str, Subquery]:
         grouped = agg(plan, "max", t.v, by=(t.w,))
         found[f"grouped-{kind}"] = scalar(agg(grouped, "sum", ref(grouped, 1)))
         t, plan = t_where(kind)
-        window = p.Window(plan, ((key("w"), WindowCall(I, "row_number", (), (), (SortKey(t.v), SortKey(t.w)), Frame())),))
+        window = p.Window(
+            plan, ((key("w"), WindowCall(I, "row_number", (), (), (SortKey(t.v), SortKey(t.w)), Frame())),)
+        )
         found[f"window-{kind}"] = scalar(agg(window, "sum", call("multiply", ref(window, 3), t.w)))
         (t, plan), (u, plan2) = t_where(kind), t_where("eq")
         union = p.Union((select(plan, t.v), select(plan2, u.w)), (key("u"),))
@@ -138,7 +153,9 @@ def subqueries(o: T) -> dict[str, Subquery]:
         found[f"nested-{kind}"] = scalar(agg(where(plan, call("ge", scalar(deep), lit(1))), "sum", t.v))
         (t, plan), u = t_where("eq"), T("t")
         deep_in = select(where(u.plan, call("eq", u.w, t.W)), u.k)
-        found[f"nested-in-{kind}"] = scalar(agg(where(plan, call("not", in_(OuterRef(I, o.C.key), deep_in))), "count_star"))
+        found[f"nested-in-{kind}"] = scalar(
+            agg(where(plan, call("not", in_(OuterRef(I, o.C.key), deep_in))), "count_star")
+        )
         t, plan = t_where(kind)
         name = key("cte")
         first = p.SharedRef(name, tuple((f.name, key("r"), f.type) for f in plan.schema))
@@ -190,7 +207,9 @@ def _inner(o: T, correlation: str) -> tuple[T, p.Plan]:
         "count": call("eq", t.k, o.A), "empty": call("eq", t.k, o.A),
     }[correlation]  # fmt: skip
     plan = where(t.plan, test)
-    return t, (agg(plan, "count_star") if correlation == "count" else select(plan, t.v if correlation != "none" else t.k))
+    return t, (
+        agg(plan, "count_star") if correlation == "count" else select(plan, t.v if correlation != "none" else t.k)
+    )
 
 
 @pytest.mark.parametrize("correlation", ["none", "nulls", "eq", "lt", "count", "empty"])

@@ -50,9 +50,17 @@ def test_is_null_keeps_the_outer_join(db) -> None:
 @pytest.mark.parametrize("kinds", list(itertools.product(("inner", "left", "full", "semi", "anti", "right"), repeat=2)))
 def test_filters_over_two_joins(db, kinds: tuple[str, str]) -> None:
     o, t, u = T("o"), T("t"), T("t")
-    low = p.Join(o.plan, t.plan, kinds[0], and_all([call("eq", o.a, t.k), call("gt", t.v, lit(5)), call("lt", o.b, lit(30))]))
-    top = p.Join(low, u.plan, kinds[1], and_all([call("eq", o.a, u.k), call("lt", u.v, lit(35)), call("gt", o.b, lit(5))]))
-    for test in (call("gt", o.b, lit(10)), call("or", call("is_null", o.b), call("gt", o.c, lit(1))), call("eq", o.a, lit(2))):
+    low = p.Join(
+        o.plan, t.plan, kinds[0], and_all([call("eq", o.a, t.k), call("gt", t.v, lit(5)), call("lt", o.b, lit(30))])
+    )
+    top = p.Join(
+        low, u.plan, kinds[1], and_all([call("eq", o.a, u.k), call("lt", u.v, lit(35)), call("gt", o.b, lit(5))])
+    )
+    for test in (
+        call("gt", o.b, lit(10)),
+        call("or", call("is_null", o.b), call("gt", o.c, lit(1))),
+        call("eq", o.a, lit(2)),
+    ):
         plan = where(top, test)
         assert rows(db, optimize(plan, S)) == rows(db, plan)
 
@@ -73,7 +81,11 @@ def test_filters_through_grouping_and_union(db) -> None:
 def test_common_parts_of_or_become_join_conditions(db) -> None:
     o, t = T("o"), T("t")
     same = call("eq", o.a, t.k)
-    either = call("or", and_all([same, call("lt", o.b, lit(15)), call("gt", t.v, lit(1))]), and_all([same, call("gt", o.b, lit(15))]))
+    either = call(
+        "or",
+        and_all([same, call("lt", o.b, lit(15)), call("gt", t.v, lit(1))]),
+        and_all([same, call("gt", o.b, lit(15))]),
+    )
     plan = where(p.Join(o.plan, t.plan, "cross"), either)
     done = optimize(plan, S)
     join = next(n for n in walk_all(done) if isinstance(n, p.Join))
@@ -94,7 +106,12 @@ def test_join_order(db, order: tuple[int, ...]) -> None:
     plan = plans[order[0]]
     for i in order[1:]:
         plan = p.Join(plan, plans[i], "cross")
-    tests = [call("eq", o.a, t.k), call("eq", t.k, u.k), call("eq", u.w, w.w), call("lt", call("add", o.b, t.v), call("add", u.v, w.v))]
+    tests = [
+        call("eq", o.a, t.k),
+        call("eq", t.k, u.k),
+        call("eq", u.w, w.w),
+        call("lt", call("add", o.b, t.v), call("add", u.v, w.v)),
+    ]
     plan = where(plan, *tests)
     done = join_order(plan, S)
     assert done.schema == plan.schema
@@ -107,7 +124,9 @@ def test_many_relations_are_ordered_greedily(db) -> None:
     plan = tables[0].plan
     for t in tables[1:]:
         plan = p.Join(plan, t.plan, "cross")
-    plan = where(plan, *(call("eq", a.w, b.w) for a, b in itertools.pairwise(tables)), *(call("eq", t.k, lit(2)) for t in tables))
+    plan = where(
+        plan, *(call("eq", a.w, b.w) for a, b in itertools.pairwise(tables)), *(call("eq", t.k, lit(2)) for t in tables)
+    )
     done = optimize(plan, S)
     assert not any(isinstance(n, p.Join) and n.kind == "cross" for n in walk_all(done))
 
@@ -116,7 +135,10 @@ def test_columns_are_pruned_to_the_scan() -> None:
     o, t = T("o"), T("t")
     joined = p.Join(o.plan, t.plan, "inner", call("eq", o.a, t.k))
     done = prune_columns(agg(joined, "count_star"), S)
-    assert {n.name: [c for c, _ in n.columns] for n in walk_all(done) if isinstance(n, p.Scan)} == {"o": ["a"], "t": ["k"]}
+    assert {n.name: [c for c, _ in n.columns] for n in walk_all(done) if isinstance(n, p.Scan)} == {
+        "o": ["a"],
+        "t": ["k"],
+    }
 
 
 @pytest.mark.parametrize("by", [0, 1])
@@ -156,7 +178,9 @@ def test_deep_plans_and_expressions() -> None:
         test = call("or", test, call("eq", t.v, lit(i)))
     plan: p.Plan = where(t.plan, test)
     for _ in range(300):
-        plan = p.Filter(p.Project(plan, tuple((f.name, ref(plan, i)) for i, f in enumerate(plan.schema))), call("gt", t.w, lit(0)))
+        plan = p.Filter(
+            p.Project(plan, tuple((f.name, ref(plan, i)) for i, f in enumerate(plan.schema))), call("gt", t.w, lit(0))
+        )
     done = optimize(plan, S)
     assert isinstance(done, p.Scan | p.Project)
 
