@@ -4,8 +4,11 @@
 """Order of rows: keys as memcmp-comparable bytes, a stable sort of row numbers, and comparisons between sorted blocks."""
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uintptr_t
+from libc.string cimport memcpy
 from libcpp cimport bool as cbool
 from libcpp.vector cimport vector
+
+from cpython.bytes cimport PyBytes_FromStringAndSize
 
 import pyarrow as pa
 
@@ -23,6 +26,14 @@ cdef extern from "sort_keys.h" nogil:
         void encode(const vector[KeyColumn]& keys, int64_t n)
         int compare(int64_t a, const KeyRows& other, int64_t b)
         void argsort(int32_t* out)
+
+
+cdef numbers(vector[int32_t]& found):
+    cdef int64_t n = found.size()
+    buffer = pa.allocate_buffer(4 * n)
+    if n:
+        memcpy(<void*><uintptr_t>buffer.address, found.data(), 4 * n)
+    return pa.Int32Array.from_buffers(pa.int32(), n, [None, buffer])
 
 
 cdef class SortKeys:
@@ -72,6 +83,51 @@ cdef class SortKeys:
                     high = middle
         return low
 
+    def lower_bound(self, SortKeys other, int64_t other_row):
+        """How many rows of this (sorted) block have keys before that of `other_row`."""
+        cdef int64_t low = 0, high = self.length, middle
+        with nogil:
+            while low < high:
+                middle = (low + high) // 2
+                if self.rows.compare(middle, other.rows, other_row) < 0:
+                    low = middle + 1
+                else:
+                    high = middle
+        return low
+
+    def before(self, SortKeys other, int64_t other_row):
+        """int32 numbers of the rows (in any order) whose keys are before that of `other_row`."""
+        cdef vector[int32_t] found
+        cdef int64_t i
+        with nogil:
+            for i in range(self.length):
+                if self.rows.compare(i, other.rows, other_row) < 0:
+                    found.push_back(<int32_t>i)
+        return numbers(found)
+
+    def search(self, SortKeys targets, first, end, cbool after):
+        """int64: for each target the first row in [first, end) (int64 arrays; sorted within) whose key is not before the
+        target's, or with `after` the first whose key is after it; `end` if there is none."""
+        cdef int64_t n = targets.length, i, low, high, middle
+        cdef int c
+        cdef const int64_t* f = <const int64_t*><uintptr_t>first.buffers()[1].address + <int64_t>first.offset
+        cdef const int64_t* e = <const int64_t*><uintptr_t>end.buffers()[1].address + <int64_t>end.offset
+        buffer = pa.allocate_buffer(8 * n)
+        cdef int64_t* out = <int64_t*><uintptr_t>buffer.address
+        with nogil:
+            for i in range(n):
+                low = f[i]
+                high = e[i]
+                while low < high:
+                    middle = (low + high) // 2
+                    c = self.rows.compare(middle, targets.rows, i)
+                    if c < 0 or (after and c == 0):
+                        low = middle + 1
+                    else:
+                        high = middle
+                out[i] = low
+        return pa.Int64Array.from_buffers(pa.int64(), n, [None, buffer])
+
     def starts(self):
         """int32 numbers of the rows (sorted) at which a new key begins; row 0 is always one."""
         cdef vector[int32_t] found
@@ -80,11 +136,45 @@ cdef class SortKeys:
             for i in range(self.length):
                 if i == 0 or self.rows.compare(i, self.rows, i - 1) != 0:
                     found.push_back(<int32_t>i)
-        return pa.array([found[i] for i in range(<int64_t>found.size())], pa.int32())
+        return numbers(found)
+
+    def encoded(self):
+        """The keys as a list of bytes objects, one per row."""
+        cdef int64_t i, at = 0
+        result = []
+        for i in range(self.length):
+            result.append(PyBytes_FromStringAndSize(<const char*>self.rows.data.data() + at, self.rows.ends[i] - at))
+            at = self.rows.ends[i]
+        return result
 
 
 def flat_key(array):
-    """The array itself, or for nested types text that sorts much like the values."""
-    if pa.types.is_nested(array.type):
-        return pa.array([None if v is None else repr(v) for v in array.to_pylist()], pa.string())
+    """The array itself, or for nested types a binary array in the order of the values: element by element, a prefix
+    first, NULL elements last."""
+    t = pa.types
+    type_ = array.type
+    if t.is_dictionary(type_):
+        return array.dictionary_decode()
+    if t.is_struct(type_):
+        # flatten() gives the fields with the validity of the struct applied; that of the struct itself is kept apart.
+        fields = array.flatten()
+        keys = SortKeys(fields, [False] * len(fields), [False] * len(fields)).encoded() if fields else [b""] * len(array)
+        return _bytes(keys, array)
+    if t.is_map(type_):
+        array = array.cast(pa.list_(pa.struct([("key", type_.key_type), ("value", type_.item_type)])))
+        type_ = array.type
+    if t.is_list(type_) or t.is_large_list(type_) or t.is_fixed_size_list(type_):
+        if t.is_fixed_size_list(type_):
+            array = array.cast(pa.list_(type_.value_type))
+        items = SortKeys([array.values], [False], [False]).encoded() if len(array.values) else []
+        offsets = array.offsets.to_pylist()
+        # Each element is preceded by 1 and the list ended by 0, so that a shorter list comes first.
+        keys = [
+            b"".join([b"\1" + item for item in items[offsets[i]:offsets[i + 1]]]) + b"\0" for i in range(len(array))
+        ]
+        return _bytes(keys, array)
     return array
+
+
+def _bytes(keys, array):
+    return pa.array([key if valid else None for key, valid in zip(keys, array.is_valid().to_pylist())], pa.binary())

@@ -14,9 +14,7 @@ from sqlengine.errors import InternalError, NotSupportedError
 from sqlengine.expr.nodes import ColumnRef, Expr, KeyMaker, SortKey
 from sqlengine.operators.base import Operator
 from sqlengine.operators.concat_streams import ConcatStreams
-from sqlengine.operators.distinct_on import DistinctOn
 from sqlengine.operators.exchange import HeldInput, HeldPlan
-from sqlengine.operators.explode_rows import ExplodeRows
 from sqlengine.operators.external_sort import ExternalSort, TopK
 from sqlengine.operators.filter_rows import FilterRows
 from sqlengine.operators.hash_aggregate import HashAggregate
@@ -29,11 +27,9 @@ from sqlengine.operators.sample_rows import SampleRows
 from sqlengine.operators.scan_splits import ScanSplits
 from sqlengine.operators.set_operation import HashSetOperation
 from sqlengine.operators.take_rows import TakeRows
-from sqlengine.operators.write_file import WriteFile
 from sqlengine.physical.bounds import bounds_of
 from sqlengine.physical.lower_aggregates import lower_aggregate
 from sqlengine.physical.lower_joins import lower_join
-from sqlengine.physical.lower_windows import lower_window
 from sqlengine.plan import nodes as plans
 from sqlengine.runtime.sort_column import SortColumn
 
@@ -70,12 +66,9 @@ class Lowering:
                 child = self.lower(plan.input)
                 return HashAggregate((child,), child.schema, tuple(child.schema.names), (), "single")
             case plans.Distinct():
-                assert plan.on is not None
-                child, on = self.with_columns(self.lower(plan.input), plan.on)
-                child, by = self.sort_columns(child, plan.order_by)
-                return self.only(DistinctOn((child,), child.schema, on, by), plan.schema)
+                raise NotSupportedError("DISTINCT ON is not supported yet")
             case plans.Window():
-                return lower_window(self, plan)
+                raise NotSupportedError("window functions are not supported yet (a correlated LIMIT needs one)")
             case plans.Sort():
                 child, by = self.sort_columns(self.lower(plan.input), plan.keys)
                 if plan.limit is not None:
@@ -98,9 +91,7 @@ class Lowering:
                 sides = (self.lower(plan.left), self.lower(plan.right))
                 return HashSetOperation(sides, plan.schema, plan.kind, plan.all)
             case plans.Unnest():
-                child, lists = self.with_columns(self.lower(plan.input), tuple(e for _, e in plan.columns))
-                outputs = tuple((key, source) for (key, _), source in zip(plan.columns, lists, strict=True))
-                return ExplodeRows((child,), plan.schema, outputs, plan.outer, plan.ordinality)
+                raise NotSupportedError("UNNEST is not supported yet")
             case plans.SharedPlan():
                 sides = (self.lower(plan.definition), self.lower(plan.body))
                 return HeldPlan(sides, sides[1].schema, plan.name)
@@ -113,7 +104,7 @@ class Lowering:
                     (self.lower(plan.base),), plan.schema, plan.name, self.lower(plan.step), plan.distinct
                 )
             case plans.Write():
-                return WriteFile((self.lower(plan.input),), plan.schema, plan.names, plan.path, plan.format, plan.options)
+                raise NotSupportedError("COPY is not supported yet")
             case _:
                 raise InternalError(f"no operator for {type(plan).__name__}")
 

@@ -1,7 +1,6 @@
 """Lowering of GROUP BY: arguments become columns, calls are given to the operator that can hold their state.
 
-Calls whose state is small and mergeable run in `HashAggregate`; if any call needs all values of its group (ordered,
-distinct or holistic), the whole node runs in `SortedAggregate`. Grouping sets repeat the rows once per set (`ExpandSets`)
+Calls whose state is small and mergeable run in `HashAggregate`; others are refused by name. Grouping sets repeat the rows once per set (`ExpandSets`)
 with the columns outside the set NULL and the set's number as one more key; the empty set is aggregated apart, because it
 has a row even when there is no input.
 """
@@ -12,16 +11,15 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from sqlengine.expr.nodes import AggregateCall, Call, Case, ColumnRef, Expr, Literal, columns_of, null_of
-from sqlengine.expr.registry import find_aggregate
-from sqlengine.operators.aggregate_spec import AggregateSpec
+from sqlengine.errors import NotSupportedError
+from sqlengine.expr.nodes import Call, Case, ColumnRef, Expr, Literal, columns_of, null_of
+from sqlengine.operators.aggregate_spec import AggregateSpec, is_hashable
 from sqlengine.operators.base import Operator
 from sqlengine.operators.concat_streams import ConcatStreams
 from sqlengine.operators.exchange import HeldInput, HeldPlan
 from sqlengine.operators.expand_sets import ExpandSets
 from sqlengine.operators.hash_aggregate import HashAggregate
 from sqlengine.operators.project_columns import ProjectColumns
-from sqlengine.operators.sorted_aggregate import SortedAggregate
 from sqlengine.plan.nodes import Aggregate
 from sqlengine.runtime.sort_column import SortColumn
 
@@ -36,7 +34,7 @@ def lower_aggregate(lowering: Lowering, plan: Aggregate) -> Operator:
     child, specs = _inputs(lowering, plan)
     keys = tuple(key for key, _ in plan.keys)
     if plan.sets is None:
-        return lowering.only(_grouped(child, keys, specs, plan), plan.schema)
+        return lowering.only(_grouped(child, keys, specs), plan.schema)
     full = [chosen for chosen in plan.sets if chosen]
     empty = len(plan.sets) - len(full)
     if not empty:
@@ -46,7 +44,7 @@ def lower_aggregate(lowering: Lowering, plan: Aggregate) -> Operator:
     def reading() -> Operator:
         return HeldInput((), child.schema, name, tuple(child.schema.names))
 
-    total = _grouped(reading(), (), specs, plan)
+    total = _grouped(reading(), (), specs)
     all_ones = (1 << len(keys)) - 1
     columns: list[tuple[str, Expr]] = [(key, null_of(e.type)) for key, e in plan.keys]
     columns += [(key, ColumnRef(e.type, key)) for key, e in plan.aggregates]
@@ -105,18 +103,14 @@ def _columns_of_all(columns: dict[str, Expr]) -> set[str]:
     return {key for expr in columns.values() for key in columns_of(expr)}
 
 
-def _grouped(child: Operator, keys: tuple[str, ...], specs: tuple[AggregateSpec, ...], plan: Aggregate) -> Operator:
+def _grouped(child: Operator, keys: tuple[str, ...], specs: tuple[AggregateSpec, ...]) -> Operator:
     fields = [child.schema.field(key) for key in keys]
     schema = pa.schema([*fields, *(pa.field(spec.output, spec.type) for spec in specs)])
-    if all(_is_state(spec, call) for spec, (_, call) in zip(specs, plan.aggregates, strict=True)):
-        return HashAggregate((child,), schema, keys, specs, "single")
-    return SortedAggregate((child,), schema, keys, specs)
-
-
-def _is_state(spec: AggregateSpec, call: AggregateCall) -> bool:
-    entry = find_aggregate(call.name)
-    assert entry is not None
-    return entry.strategy == "state" and not spec.distinct and not spec.order_by
+    refused = next((spec for spec in specs if not is_hashable(spec)), None)
+    if refused is not None:
+        how = " DISTINCT" if refused.distinct else ""
+        raise NotSupportedError(f"{refused.name}{how} of {', '.join(map(str, refused.arg_types))} is not supported yet here")
+    return HashAggregate((child,), schema, keys, specs, "single")
 
 
 def _sets(
@@ -130,7 +124,7 @@ def _sets(
     number = lowering.new_key("set")
     schema = child.schema.append(pa.field(number, pa.int64()))
     expanded = ExpandSets((child,), schema, keys, tuple(sets), number)
-    grouped = _grouped(expanded, (*keys, number), specs, plan)
+    grouped = _grouped(expanded, (*keys, number), specs)
     if plan.grouping_key is None:
         return grouped
     # The id of a set: one bit per key, the first key the most significant, set where the key is not in the set.

@@ -9,9 +9,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from sqlengine.errors import InternalError
+from sqlengine.errors import NotSupportedError
 from sqlengine.expr.nodes import TRUE, Call, Expr, and_all, columns_of, conjuncts
-from sqlengine.operators.asof_join import AsofJoin
 from sqlengine.operators.base import Operator
 from sqlengine.operators.hash_join import HashJoin
 from sqlengine.operators.nested_loop_join import NestedLoopJoin
@@ -29,7 +28,6 @@ _FROM_PROBE = {
 # The same join with the sides changed: what was the build side is the probe side.
 _SWAPPED = {"inner": "inner", "left": "build_outer", "semi": "build_semi", "anti": "build_anti", "full": "full"}
 _SWAP_RATIO = 2.0
-_FLIPPED = {"lt": "gt", "gt": "lt", "le": "ge", "ge": "le"}
 
 
 def lower_join(lowering: Lowering, plan: Join) -> Operator:
@@ -41,7 +39,7 @@ def lower_join(lowering: Lowering, plan: Join) -> Operator:
         return PositionalJoin((left, right), plan.schema)
     pairs, others, null_equal = _equalities(plan)
     if plan.kind == "asof":
-        return _asof(lowering, plan, left, right, pairs, others)
+        raise NotSupportedError("ASOF JOIN is not supported yet")
     needs_whole_condition = plan.null_aware and (len(pairs) != 1 or others)
     if not pairs or needs_whole_condition:
         residual = None if plan.condition == TRUE else plan.condition
@@ -90,18 +88,3 @@ def _equalities(plan: Join) -> tuple[list[tuple[Expr, Expr]], list[Expr], bool]:
         # One table treats NULLs in one way; the null-safe comparisons are checked on the pairs it finds.
         return plain, others + safe_exprs, False
     return null_safe, others, bool(null_safe)
-
-
-def _asof(
-    lowering: Lowering, plan: Join, left: Operator, right: Operator, pairs: list[tuple[Expr, Expr]], others: list[Expr]
-) -> Operator:
-    if len(others) != 1 or not isinstance(others[0], Call) or others[0].name not in _FLIPPED:
-        raise InternalError("an ASOF join without exactly one inequality")
-    comparison, (a, b) = others[0].name, others[0].args
-    if not columns_of(a) <= set(plan.left.schema.names):
-        comparison, a, b = _FLIPPED[comparison], b, a
-    left, left_keys = lowering.with_columns(left, [x for x, _ in pairs])
-    left, (left_by,) = lowering.with_columns(left, [a])
-    right, right_keys = lowering.with_columns(right, [y for _, y in pairs])
-    right, (right_by,) = lowering.with_columns(right, [b])
-    return AsofJoin((left, right), plan.schema, left_keys, right_keys, left_by, right_by, comparison, plan.outer)

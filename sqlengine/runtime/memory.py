@@ -5,11 +5,15 @@ after that nothing waits for memory: a reservation that wants more than its floo
 your own". Above the floors the rest of the pool is shared fairly: no reservation may take more than its equal part while
 others that can spill are open, so that a late operator still finds room.
 
+One exception to "nobody forces another to spill": finished stage outputs (`register_evictable`), inside which no operator
+runs, are pushed to disk before a task waits. That is done outside the lock, since it writes files.
+
 Floors of a task are held by its `TaskMemory`; a reservation uses its floor first and the pool's free bytes after it.
 """
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -17,9 +21,11 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from sqlengine.errors import MemoryLimitError
+from sqlengine.errors import MemoryLimitError, SpillError
 from sqlengine.runtime.cancel import Cancel
 from sqlengine.settings import format_bytes
+
+log = logging.getLogger("sqlengine")
 
 
 @dataclass(frozen=True)
@@ -45,7 +51,9 @@ class MemoryPool:
         self._queue: deque[object] = deque()
         self._tasks: set[TaskMemory] = set()
         self._evictable: dict[object, Callable[[], int]] = {}
-        self._growing = 0  # reservations above their floor
+        self._floors = 0  # of admitted tasks
+        self._sharing = 0  # reservations above their floor that can spill
+        self._unspillable = 0  # bytes above floors that cannot
 
     @property
     def used(self) -> int:
@@ -60,23 +68,30 @@ class MemoryPool:
             )
         turn = object()
         with self._lock:
+            if floor == 0:  # takes nothing, so it need not queue (stage outputs)
+                return self._admitted(name, 0)
             self._queue.append(turn)
             try:
                 while self._queue[0] is not turn or self._used + floor > self.capacity:
                     if self._queue[0] is turn and self._evict():
                         continue
-                    self._freed.wait(0.1)
+                    if self._queue[0] is not turn or self._used + floor > self.capacity:
+                        self._freed.wait(0.1)
                     if cancel is not None:
                         cancel.check()
-                self._take(floor)
-                task = TaskMemory(self, name, floor)
-                self._tasks.add(task)
-                return task
+                return self._admitted(name, floor)
             finally:
                 self._queue.remove(turn)
                 self._freed.notify_all()
 
-    def on_pressure(self, owner: object, evict: Callable[[], int]) -> None:
+    def _admitted(self, name: str, floor: int) -> TaskMemory:
+        self._take(floor)
+        self._floors += floor
+        task = TaskMemory(self, name, floor)
+        self._tasks.add(task)
+        return task
+
+    def register_evictable(self, owner: object, evict: Callable[[], int]) -> None:
         """`evict()` frees memory that no running task uses (finished stage outputs) and returns the bytes; called when a
         task would otherwise have to wait."""
         with self._lock:
@@ -95,7 +110,20 @@ class MemoryPool:
         return sorted(found, key=lambda holder: -holder.bytes)
 
     def _evict(self) -> bool:
-        return any(evict() for evict in list(self._evictable.values()))
+        """Called with the lock held once; it is free while files are written, so that running tasks go on."""
+        candidates = list(self._evictable.values())
+        self._lock.release()
+        try:
+            for evict in candidates:
+                try:
+                    if evict():
+                        return True
+                except SpillError as error:
+                    # The disk is the problem of the query that spills, not of the one that waits here.
+                    log.warning("a finished stage stays in memory: %s", error.message)
+            return False
+        finally:
+            self._lock.acquire()
 
     def _take(self, n: int) -> None:
         self._used += n
@@ -129,6 +157,7 @@ class TaskMemory:
             for reservation in list(self.open):
                 reservation.close()
             pool._tasks.discard(self)
+            pool._floors -= self.floor
             pool._give(self.floor)
             self.floor = 0
 
@@ -161,14 +190,16 @@ class Reservation:
             if extra > 0:
                 if pool._used + extra > pool.capacity:
                     return False
-                # Floors are spoken for; those above their floor share the rest.
-                others = pool._growing - (1 if above else 0)
-                share = (pool.capacity - sum(task.floor for task in pool._tasks)) / (others + 1)
-                if self.spills and wanted > max(share, 0.0):
-                    return False
-                if not above:
-                    pool._growing += 1
+                if self.spills:
+                    # Floors, and what cannot spill, are spoken for; those above their floor share the rest.
+                    sharing = pool._sharing + (0 if above else 1)
+                    if wanted * sharing > pool.capacity - pool._floors - pool._unspillable:
+                        return False
+                    pool._sharing = sharing
+                else:
+                    pool._unspillable += extra
                 pool._take(extra)
+            self._task.open.add(self)  # a closed one that is used again belongs to its task again
             self.size += n
             self.peak = max(self.peak, self.size)
             return True
@@ -177,14 +208,11 @@ class Reservation:
         """Take `n` more bytes or raise MemoryLimitError with the top holders."""
         if self.try_grow(n):
             return
-        top = self._pool.holders()[:3]
-        table = "; ".join(
-            f"{h.operator} {format_bytes(h.bytes)}{'' if h.spills else ' (cannot spill)'}" for h in top if h.bytes
-        )
+        pool = self._pool
         raise MemoryLimitError(
-            f"{self.operator} needs {format_bytes(n)} more, but {format_bytes(self._pool.used)} of "
-            f"{format_bytes(self._pool.capacity)} are taken" + (f" (largest: {table})" if table else ""),
-            hint="raise memory_limit, or lower threads or batch_bytes",
+            f"{self.operator} of {self._task.name} needs {format_bytes(n)} more (it has {format_bytes(self.size)}); "
+            f"{format_bytes(pool.used)} of {format_bytes(pool.capacity)} are taken{_table(pool.holders()[:5])}",
+            hint="raise memory_limit, or lower threads, batch_rows or batch_bytes",
         )
 
     def try_resize(self, n: int) -> bool:
@@ -200,8 +228,10 @@ class Reservation:
             above = max(0, self.size - self.floor)
             self.size -= n
             still = max(0, self.size - self.floor)
-            if above and not still:
-                pool._growing -= 1
+            if not self.spills:
+                pool._unspillable -= above - still
+            elif above and not still:
+                pool._sharing -= 1
             pool._give(above - still)
 
     def close(self) -> None:
@@ -216,6 +246,17 @@ class Reservation:
         self.close()
 
 
+def _table(holders: list[Holder]) -> str:
+    """The largest holders as aligned lines below a message, or nothing."""
+    rows = [
+        (h.operator, format_bytes(h.bytes), f"floor {format_bytes(h.floor)}", "spills" if h.spills else "cannot spill")
+        for h in holders
+        if h.bytes
+    ]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "".join("\n  " + "  ".join(v.ljust(w) for v, w in zip(row, widths, strict=True)).rstrip() for row in rows)
+
+
 def pinned_bytes(batch: pa.RecordBatch) -> int:
     """Bytes that holding the batch keeps alive (whole buffers, shared ones once), not just those it shows."""
     return int(batch.get_total_buffer_size())
@@ -223,7 +264,8 @@ def pinned_bytes(batch: pa.RecordBatch) -> int:
 
 def compact(batch: pa.RecordBatch) -> pa.RecordBatch:
     """The batch itself, or a copy if it is a slice that pins much more than it shows."""
-    if pinned_bytes(batch) <= 1.25 * batch.nbytes + 4096:
+    if batch.num_columns == 0 or pinned_bytes(batch) <= 1.25 * batch.nbytes + 4096:
         return batch
-    # A take copies just the rows wanted, for nested and text columns too.
-    return batch.take(pa.array(range(batch.num_rows), pa.int32())) if batch.num_columns else batch
+    # Concatenation copies just the rows wanted, of nested and text columns too; of one array alone it copies nothing.
+    columns = [pa.concat_arrays([column, column.slice(0, 0)]) for column in batch.columns]
+    return pa.RecordBatch.from_arrays(columns, schema=batch.schema)

@@ -1,11 +1,13 @@
 """Rows held by partition, in memory as long as the reservation allows, else on disk: one of the two containers of rows.
 
 1. A batch is scattered to its partitions by the hash of its key columns; with one partition it is kept as it is.
-2. Small pieces are gathered: a partition's open pieces become one block when they reach a good size.
-3. When the reservation refuses to grow, the largest partitions are written to one spill file and their memory is freed.
+2. Small pieces are gathered: a partition's open pieces become one block when they reach a good size. Blocks that stay small
+   are merged with blocks of their own size, so that a row is copied a logarithmic number of times.
+3. When the reservation refuses to grow, the largest partitions are written to one spill file until half of the memory is
+   free. What stays is gathered, since open pieces of one batch pin each other.
 
-Held: blocks of each partition (counted by the bytes they pin). Reading gives the blocks in the order in which they came,
-those on disk first. Worst case: every row is written and read once.
+Held: pieces and blocks of each partition, counted by the bytes they show plus what each object costs. Reading gives the rows
+in the order in which they came, those on disk first. Worst case: every row is written and read once.
 """
 
 from __future__ import annotations
@@ -16,14 +18,18 @@ import pyarrow as pa
 
 from sqlengine.kernels.hashing import hash_columns
 from sqlengine.kernels.partitioning import partition
-from sqlengine.runtime.memory import Reservation, compact, pinned_bytes
+from sqlengine.runtime.memory import Reservation, compact
 from sqlengine.runtime.spill import Block, SpillDirectory, SpillFile
 from sqlengine.settings import Settings
+
+_PIECES = 64  # open pieces of a partition that are gathered at once, even if they are tiny
+_BATCH_BYTES = 1 << 20  # where the settings leave it to the engine
 
 
 class PartitionedBuffer:
     """Filled by one thread (`add`, `finish`), then read by partition, again and again unless `consume`d.
 
+    Partitions do not share state, so that several threads may each read, consume or spill one of them.
     `level` picks independent hash bits, so that a partition can be split further by another buffer.
     """
 
@@ -41,16 +47,19 @@ class PartitionedBuffer:
         self.partitions = partitions
         self._reservation = reservation
         self._spill = spill
-        self._settings = settings
+        self._batch_rows = settings.batch_rows
+        self._batch_bytes = settings.batch_bytes or _BATCH_BYTES
         self._owner = owner
         self._level = level
         self._blocks: list[list[pa.RecordBatch]] = [[] for _ in range(partitions)]
+        self._open: list[list[pa.RecordBatch]] = [[] for _ in range(partitions)]  # pieces, younger than the blocks
+        self._open_bytes = [0] * partitions
         self._held = [0] * partitions
         self._rows = [0] * partitions
         self._bytes = [0] * partitions
         self._written: list[list[Block]] = [[] for _ in range(partitions)]
         self._file: SpillFile | None = None
-        self._target = max(4096, settings.batch_bytes // max(1, min(partitions, 16)))
+        self._target = max(4096, self._batch_bytes // max(1, min(partitions, 16)))
         self.spilled_bytes = 0
 
     def add(self, batch: pa.RecordBatch, keys: Sequence[str] = (), hashes: pa.Array | None = None) -> None:
@@ -70,81 +79,100 @@ class PartitionedBuffer:
     def _keep(self, number: int, batch: pa.RecordBatch) -> None:
         # A slice of the scattered batch shares its buffers with the other partitions' slices: it counts by what it shows
         # and is copied together with its neighbours as soon as there are enough of them.
-        size = max(64, batch.nbytes)
-        if not self._reservation.try_grow(size):
-            self.spill()
-            if not self._reservation.try_grow(size):
-                self._write(number, compact(batch))
+        cost = _cost(batch)
+        if not self._reservation.try_grow(cost):
+            self.spill(0.5 if self.partitions > 1 else 0.0)
+            if not self._reservation.try_grow(cost):
+                self.spill_partition(number)  # older rows go first
+                self._written[number] += self._write([batch])
+                self._count(number, batch)
                 return
-        self._blocks[number].append(batch)
-        self._held[number] += size
-        self._rows[number] += batch.num_rows
-        self._bytes[number] += batch.nbytes
-        if self.partitions > 1:
+        self._open[number].append(batch)
+        self._held[number] += cost
+        self._count(number, batch)
+        self._open_bytes[number] += batch.nbytes
+        if len(self._open[number]) >= _PIECES or self._open_bytes[number] >= self._target:
             self._gather(number)
 
-    def _gather(self, number: int) -> None:
-        """Copy the small pieces at the end of a partition's list into one block when they are worth it."""
-        blocks = self._blocks[number]
-        small = 0
-        size = 0
-        while small < len(blocks) and blocks[-1 - small].nbytes < self._target // 2:
-            size += blocks[-1 - small].nbytes
-            small += 1
-        if small >= 64 or (small > 1 and size >= self._target):
-            merged = _merged(blocks[-small:])
-            blocks[-small:] = [merged]
+    def _count(self, number: int, batch: pa.RecordBatch) -> None:
+        self._rows[number] += batch.num_rows
+        self._bytes[number] += batch.nbytes
 
-    def _write(self, number: int, batch: pa.RecordBatch) -> None:
+    def _gather(self, number: int) -> None:
+        """Copy a partition's open pieces into one block, and small blocks into one with their neighbours."""
+        pieces = self._open[number]
+        if not pieces:
+            return
+        self._open[number] = []
+        self._open_bytes[number] = 0
+        blocks = self._blocks[number]
+        if not self.schema.names:
+            blocks += pieces  # nothing to copy, and rows alone cannot be concatenated for less
+            return
+        before = sum(map(_cost, pieces))
+        merged = _merged(pieces)
+        while blocks and blocks[-1].nbytes <= 2 * merged.nbytes and blocks[-1].nbytes + merged.nbytes <= self._target:
+            before += _cost(blocks[-1])
+            merged = _merged([blocks.pop(), merged])
+        blocks.append(merged)
+        # One object costs less than many did.
+        self._release(number, before - _cost(merged))
+
+    def _release(self, number: int, size: int) -> None:
+        size = max(0, min(size, self._held[number]))
+        self._held[number] -= size
+        self._reservation.shrink(size)
+
+    def _write(self, batches: Sequence[pa.RecordBatch]) -> list[Block]:
+        """Write rows as blocks of about half a batch's bytes."""
         if self._file is None:
             self._file = self._spill.file(self._owner, self.schema)
-        limit = self._settings.batch_bytes
-        rows = batch.num_rows
-        step = rows if batch.nbytes <= 2 * limit else max(1, rows * limit // max(1, batch.nbytes))
-        for start in range(0, rows, step):
-            piece = batch if step >= rows else batch.slice(start, step)
-            block = self._file.append(piece)
-            self._written[number].append(block)
-            self._rows[number] += piece.num_rows
-            self._bytes[number] += block.bytes
-            self.spilled_bytes += block.length
+        written: list[Block] = []
+        group: list[pa.RecordBatch] = []
+        size = 0
+        for position, batch in enumerate(batches):
+            group.append(batch)
+            size += batch.nbytes
+            if size < self._batch_bytes // 2 and position + 1 < len(batches):
+                continue
+            for piece in self._bounded(group[0] if len(group) == 1 else pa.concat_batches(group)):
+                block = self._file.append(piece)
+                written.append(block)
+                self.spilled_bytes += block.length
+            group, size = [], 0
+        return written
 
     def spill(self, keep: float = 0.0) -> int:
         """Write partitions to disk, the largest first, until at most `keep` of the held bytes remain; bytes freed."""
-        target = sum(self._held) * keep
+        held = sum(self._held)
+        target = held * keep
         freed = 0
         for number in sorted(range(self.partitions), key=lambda n: -self._held[n]):
-            if sum(self._held) <= target:
+            if held - freed <= target:
                 break
-            freed += self._spill_one(number)
+            freed += self.spill_partition(number)
+        if keep:
+            # Otherwise their small pieces would keep alive the batches of which the large ones have just been written.
+            for number in range(self.partitions):
+                self._gather(number)
         return freed
 
-    def _spill_one(self, number: int) -> int:
+    def spill_partition(self, number: int) -> int:
+        """Write one partition to disk; bytes freed. After a SpillError the partition is as it was."""
         size = self._held[number]
         if not size:
             return 0
-        blocks, self._blocks[number] = self._blocks[number], []
-        self._rows[number] -= sum(batch.num_rows for batch in blocks)
-        self._bytes[number] -= sum(batch.nbytes for batch in blocks)
-        self._held[number] = 0
-        group: list[pa.RecordBatch] = []
-        held = 0
-        blocks.reverse()
-        while blocks:
-            batch = blocks.pop()
-            group.append(batch)
-            held += batch.nbytes
-            if held >= self._settings.batch_bytes // 2 or not blocks:
-                self._write(number, _merged(group))
-                group, held = [], 0
-        self._reservation.shrink(size)
+        self._written[number] += self._write(self._blocks[number] + self._open[number])
+        self._blocks[number] = []
+        self._open[number] = []
+        self._open_bytes[number] = 0
+        self._release(number, size)
         return size
 
     def finish(self) -> None:
         """No more rows will come."""
         for number in range(self.partitions):
-            if len(self._blocks[number]) > 1 and self.partitions > 1:
-                self._blocks[number] = _regrouped(self._blocks[number], self._settings.batch_bytes)
+            self._gather(number)
 
     def rows(self, number: int) -> int:
         return self._rows[number]
@@ -152,6 +180,10 @@ class PartitionedBuffer:
     def bytes(self, number: int) -> int:
         """Of the rows of a partition in memory form."""
         return self._bytes[number]
+
+    def held(self, number: int) -> int:
+        """Bytes of a partition that are in memory now."""
+        return self._held[number]
 
     def in_memory(self, number: int) -> bool:
         return not self._written[number]
@@ -164,40 +196,61 @@ class PartitionedBuffer:
     def total_bytes(self) -> int:
         return sum(self._bytes)
 
+    @property
+    def spill_files(self) -> int:
+        return 0 if self._file is None else 1
+
     def read(self, number: int, consume: bool = False) -> Iterator[pa.RecordBatch]:
         """The rows of a partition as bounded batches; `consume` frees their memory on the way."""
-        for block in self._written[number]:
+        # What a reader sees is what was there when it began: rows may be added or spilled meanwhile.
+        written = list(self._written[number])
+        if consume:
+            blocks = self._blocks[number] + self._open[number]
+            self._blocks[number] = self._open[number] = []
+            self._open_bytes[number] = 0
+        else:
+            blocks = self._blocks[number] + self._open[number]
+        for block in written:
             assert self._file is not None
-            yield self._file.read(block)
-        if not consume:
-            for batch in list(self._blocks[number]):
-                yield from self._bounded(batch)
-            return
-        blocks = self._blocks[number]
+            yield from self._bounded(self._file.read(block))
         blocks.reverse()
+        small: list[pa.RecordBatch] = []
+        freed = 0
         while blocks:
-            batch = blocks.pop()
+            small.append(blocks.pop())
+            freed += _cost(small[-1])
+            if blocks and self.schema.names and self._joins(small, blocks[-1]):
+                continue
+            batch = small[0] if len(small) == 1 else pa.concat_batches(small)
+            small = []
             yield from self._bounded(batch)
-            size = min(self._held[number], max(64, batch.nbytes))
-            self._held[number] -= size
-            self._reservation.shrink(size)
-        self.drop(number)
+            del batch
+            if consume:
+                self._release(number, freed)
+            freed = 0
+        if consume:
+            self.drop(number)
+
+    def _joins(self, small: list[pa.RecordBatch], more: pa.RecordBatch) -> bool:
+        """Whether small blocks make one better batch together."""
+        rows = sum(batch.num_rows for batch in small) + more.num_rows
+        return rows <= self._batch_rows and sum(b.nbytes for b in small) + more.nbytes <= self._batch_bytes // 2
 
     def _bounded(self, batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
-        limit_rows, limit_bytes = self._settings.batch_rows, 2 * self._settings.batch_bytes
         rows = batch.num_rows
-        if rows <= limit_rows and batch.nbytes <= limit_bytes:
+        if rows <= self._batch_rows and batch.nbytes <= 2 * self._batch_bytes:
             yield batch
             return
-        step = max(1, min(limit_rows, int(rows * self._settings.batch_bytes / max(1, batch.nbytes))))
+        step = max(1, min(self._batch_rows, int(rows * self._batch_bytes / max(1, batch.nbytes))))
         for start in range(0, rows, step):
             yield batch.slice(start, step)
 
     def drop(self, number: int) -> None:
         """Forget a partition and free its memory."""
         self._blocks[number] = []
-        self._reservation.shrink(self._held[number])
-        self._held[number] = 0
+        self._open[number] = []
+        self._open_bytes[number] = 0
+        self._release(number, self._held[number])
         self._written[number] = []
 
     def close(self) -> None:
@@ -208,23 +261,10 @@ class PartitionedBuffer:
             self._file = None
 
 
+def _cost(batch: pa.RecordBatch) -> int:
+    """Bytes that holding a batch takes: what it shows, and the objects and padding of its columns."""
+    return int(batch.nbytes) + 256 + 128 * int(batch.num_columns)
+
+
 def _merged(batches: list[pa.RecordBatch]) -> pa.RecordBatch:
-    if len(batches) == 1:
-        batch = batches[0]
-        return batch if pinned_bytes(batch) <= 1.25 * batch.nbytes + 4096 else compact(batch)
-    return pa.concat_batches(batches)
-
-
-def _regrouped(batches: list[pa.RecordBatch], size: int) -> list[pa.RecordBatch]:
-    result: list[pa.RecordBatch] = []
-    group: list[pa.RecordBatch] = []
-    held = 0
-    for batch in batches:
-        if group and held + batch.nbytes > size:
-            result.append(_merged(group))
-            group, held = [], 0
-        group.append(batch)
-        held += batch.nbytes
-    if group:
-        result.append(_merged(group))
-    return result
+    return compact(batches[0]) if len(batches) == 1 else pa.concat_batches(batches)

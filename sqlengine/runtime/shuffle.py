@@ -39,7 +39,8 @@ class Shuffle:
         self._memory = pool.admit(owner, 0)
         self._lock = threading.Lock()
         self._buffers: list[PartitionedBuffer] = []
-        self._readers = 0
+        self._readers = [0] * partitions
+        self._closed = False
 
     def writer(self) -> ShuffleWriter:
         """For one task."""
@@ -57,14 +58,16 @@ class Shuffle:
 
     def finish(self) -> None:
         """All writers are done; from now on the pool may evict."""
-        self._pool.on_pressure(self, self.spill)
+        self._pool.register_evictable(self, self.spill)
 
     def spill(self) -> int:
-        """Push everything in memory to disk unless somebody is reading; bytes freed."""
+        """Push to disk what is in memory of the partitions that nobody reads now; bytes freed. Any thread may call it once
+        the shuffle is finished."""
         with self._lock:
-            if self._readers:
+            idle = [number for number, readers in enumerate(self._readers) if not readers]
+            if self._closed:
                 return 0
-            return sum(buffer.spill() for buffer in self._buffers)
+            return sum(buffer.spill_partition(number) for buffer in self._buffers for number in idle)
 
     def rows(self, partition: int) -> int:
         return sum(buffer.rows(partition) for buffer in self._buffers)
@@ -84,20 +87,26 @@ class Shuffle:
     def spilled_bytes(self) -> int:
         return sum(buffer.spilled_bytes for buffer in self._buffers)
 
+    @property
+    def spill_files(self) -> int:
+        return sum(buffer.spill_files for buffer in self._buffers)
+
     def read(self, partition: int, consume: bool = False) -> Iterator[pa.RecordBatch]:
         with self._lock:
-            self._readers += 1
+            self._readers[partition] += 1
         try:
             for buffer in self._buffers:
                 yield from buffer.read(partition, consume)
         finally:
             with self._lock:
-                self._readers -= 1
+                self._readers[partition] -= 1
 
     def close(self) -> None:
         self._pool.forget(self)
-        for buffer in self._buffers:
-            buffer.close()
+        with self._lock:  # an eviction in progress ends first
+            self._closed = True
+            for buffer in self._buffers:
+                buffer.close()
         self._memory.close()
 
 

@@ -1,32 +1,38 @@
 """Spill files: Arrow IPC blocks in a private directory that is gone when its process is.
 
-Each process has one directory (mode 0700) below each of the configured ones, named after its pid and start time. Opening a
-`SpillDirectory` sweeps those whose process no longer lives. A file holds many blocks; each is one IPC message that can be
-read by itself, so a file serves all partitions of a buffer. Writes are bounded by `spill_limit` and by the free disk.
+Each process has one directory (mode 0700) below each of the configured ones, named after its pid and start time, in which
+it holds a lock on the file `lock`. The kernel drops that lock when the process ends in whatever way, so opening a
+`SpillDirectory` sweeps the directories whose lock is free. A file holds many blocks; each can be read by itself, so a file
+serves all partitions of a buffer. Writes are bounded by `spill_limit` and by the free disk.
 """
 
 from __future__ import annotations
 
 import atexit
+import fcntl
 import itertools
 import logging
 import os
+import re
 import shutil
 import tempfile
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
 import pyarrow as pa
 
 from sqlengine.errors import SpillError
+from sqlengine.runtime.events import record_event
 from sqlengine.settings import Settings, format_bytes
 
 log = logging.getLogger("sqlengine")
 _PREFIX = "sqlengine-spill-"
-_FREE_DISK_SHARE = 0.9
+_FREE_DISK_SHARE = 0.9  # of the free disk, where spill_limit is 0
+_DISK_RESERVE = 16 << 20  # left free for everybody else, whatever spill_limit says
+_UNLOCKED_AGE = 60.0  # seconds after which a directory without a lock file is not one that is just being made
 
 
 @dataclass(frozen=True)
@@ -39,17 +45,54 @@ class Block:
     bytes: int
 
 
+@dataclass
+class _Owner:
+    """What one operator has spilled since it last had no file."""
+
+    bytes: int = 0
+    files: int = 0
+    seconds: float = 0.0
+    open: int = 0
+
+
+@dataclass(frozen=True)
+class SpillFileInfo:
+    """One open file, for `sqlengine_spill_files()`. `bytes` on disk."""
+
+    path: str
+    owner: str
+    rows: int
+    bytes: int
+
+
+@dataclass
+class _Folder:
+    """Our private directory below one root, and the descriptor that holds its lock."""
+
+    path: Path
+    lock: int
+    pid: int = field(default_factory=os.getpid)
+
+    def remove(self) -> None:
+        # A forked child inherits the exit handler, but not the directory.
+        if self.pid == os.getpid() and self.lock >= 0:
+            shutil.rmtree(self.path, ignore_errors=True)
+            os.close(self.lock)
+            self.lock = -1
+
+
 class SpillDirectory:
-    """Where one session spills. Thread-safe. `bytes` on disk now, `written` and `files` since it was opened."""
+    """Where one session spills. Thread-safe. `bytes` on disk now; `written`, `files` and `seconds` since it was opened."""
 
     def __init__(self, roots: tuple[Path, ...], limit: int, codec: str) -> None:
         self._roots = itertools.cycle(roots)
-        self._all = roots
         self._limit = limit
         self._codec = None if codec == "none" else codec
         self._lock = threading.Lock()
-        self._made: set[Path] = set()
+        self._folders: dict[Path, _Folder] = {}
         self._numbers = itertools.count()
+        self._owners: dict[str, _Owner] = {}
+        self._open: set[SpillFile] = set()
         self.bytes = 0
         self.written = 0
         self.files = 0
@@ -57,52 +100,93 @@ class SpillDirectory:
 
     @classmethod
     def open(cls, settings: Settings) -> SpillDirectory:
+        """Sweep what dead processes left. The directories are made when the first file is, errors come then."""
         roots = tuple(Path(path) for path in settings.spill_dir) or (Path(tempfile.gettempdir()),)
         for root in roots:
             sweep(root)
         return cls(roots, settings.spill_limit, settings.spill_codec)
 
     def file(self, owner: str, schema: pa.Schema) -> SpillFile:
-        """A new, empty file; raises SpillError when it cannot be made."""
+        """A new, empty file in the next of the directories; raises SpillError when it cannot be made."""
         with self._lock:
             root = next(self._roots)
-            number = next(self._numbers)
+            name = re.sub(r"[^A-Za-z0-9]+", "_", owner)
+            try:
+                folder = self._folders.get(root)
+                if folder is None:
+                    folder = self._folders[root] = _make_folder(root)
+                made = SpillFile(self, folder.path / f"{next(self._numbers)}-{name}.arrow", owner, schema, self._codec)
+            except OSError as error:
+                raise _failed(root, error) from error
             self.files += 1
-        folder = root / f"{_PREFIX}{os.getpid()}-{_start_time(os.getpid())}-{id(self):x}"
-        try:
-            if folder not in self._made:
-                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-                with self._lock:
-                    self._made.add(folder)
-                atexit.register(shutil.rmtree, folder, ignore_errors=True)
-            return SpillFile(self, folder / f"{number}-{owner}.arrow", owner, schema, self._codec)
-        except OSError as error:
-            raise _failed(root, error) from error
+            counts = self._owners.setdefault(owner, _Owner())
+            counts.files += 1
+            counts.open += 1
+            self._open.add(made)
+            return made
 
-    def take(self, n: int, path: Path) -> None:
-        """Count `n` more bytes on disk, if the limit and the disk allow them."""
+    def check(self, n: int, path: Path) -> None:
+        """Raise SpillError unless about `n` more bytes may be written beside `path`."""
+        free = shutil.disk_usage(path.parent).free
+        limit = self._limit or int((free + self.bytes) * _FREE_DISK_SHARE)
+        if self.bytes + n > limit:
+            setting = "spill_limit" if self._limit else "90 % of the free disk, as spill_limit is not set"
+            raise SpillError(
+                f"spill files reached their limit of {format_bytes(limit)} ({setting})",
+                hint="raise spill_limit or set spill_dir to a larger disk, or raise memory_limit so that less is spilled",
+            )
+        if n + _DISK_RESERVE > free:
+            raise SpillError(
+                f"the disk of {path.parent} is almost full ({format_bytes(free)} free)",
+                code="spill_disk_full",
+                hint="set spill_dir to another disk, or raise memory_limit so that less is spilled",
+            )
+
+    def count(self, owner: str, n: int, seconds: float) -> None:
+        """`n` more bytes of `owner` are on disk, and writing them took `seconds`."""
         with self._lock:
-            if self._limit and self.bytes + n > self._limit:
-                raise SpillError(
-                    f"spill files reached their limit of {format_bytes(self._limit)}",
-                    hint="raise spill_limit, or raise memory_limit so that less is spilled",
-                )
             self.bytes += n
             self.written += n
-        if not self._limit and n > shutil.disk_usage(path.parent).free * _FREE_DISK_SHARE:
-            raise SpillError(f"the disk of {path.parent} is almost full", hint="set spill_dir to another disk")
+            self.seconds += seconds
+            counts = self._owners.setdefault(owner, _Owner())
+            counts.bytes += n
+            counts.seconds += seconds
 
-    def give(self, n: int) -> None:
+    def release(self, file: SpillFile) -> None:
+        """A file is gone. With the last one of its owner goes one line to the log: what that operator spilled."""
         with self._lock:
-            self.bytes -= n
+            if file not in self._open:
+                return
+            self._open.discard(file)
+            self.bytes -= file.bytes
+            counts = self._owners[file.owner]
+            counts.open -= 1
+            if counts.open:
+                return
+            del self._owners[file.owner]
+        if counts.bytes:
+            rate = counts.bytes / counts.seconds / (1 << 20) if counts.seconds else 0.0
+            files = f"{counts.files} file{'s' if counts.files != 1 else ''}"
+            text = f"spilled {format_bytes(counts.bytes)}, {files}, {rate:.0f} MiB/s, {file.owner}"
+            log.info(text)
+            record_event("spill", file.owner, counts.bytes, text)
+
+    def listing(self) -> list[SpillFileInfo]:
+        """The files there are now."""
+        with self._lock:
+            return [SpillFileInfo(str(f.path), f.owner, f.rows, f.bytes) for f in self._open]
 
     def close(self) -> None:
         """Remove all files."""
         with self._lock:
-            for folder in self._made:
-                shutil.rmtree(folder, ignore_errors=True)
-            self._made.clear()
-            self.bytes = 0
+            left = list(self._open)
+        for file in left:
+            file.delete()
+        with self._lock:
+            for folder in self._folders.values():
+                folder.remove()
+                atexit.unregister(folder.remove)
+            self._folders.clear()
 
 
 class SpillFile:
@@ -116,7 +200,10 @@ class SpillFile:
         self._options = pa.ipc.IpcWriteOptions(compression=codec)
         # Unbuffered by Arrow, so that what is counted is what is on disk.
         self._sink = pa.OSFile(str(path), "wb")
-        self._writer = pa.ipc.new_stream(self._sink, schema, options=self._options)
+        # Dictionaries are messages of their own that a stream writes once; a block with them is a whole stream, so that
+        # it can be read by itself.
+        self._whole_streams = any(_has_dictionary(column.type) for column in schema)
+        self._writer = None if self._whole_streams else pa.ipc.new_stream(self._sink, schema, options=self._options)
         self._reader: int | None = None
         self._lock = threading.Lock()
         self.bytes = 0
@@ -124,57 +211,70 @@ class SpillFile:
         self.seconds = 0.0
 
     def append(self, batch: pa.RecordBatch) -> Block:
-        """Write a batch; raises SpillError when the disk is full or the limit reached."""
+        """Write a batch (slices write only what they show); raises SpillError when the disk is full or the limit reached."""
         start = time.perf_counter()
         try:
+            self._directory.check(batch.nbytes // 4, self.path)
             before = self._sink.tell()
-            self._directory.take(0, self.path)
-            self._writer.write_batch(batch)
+            if self._writer is not None:
+                self._writer.write_batch(batch)
+            else:
+                with pa.ipc.new_stream(self._sink, self.schema, options=self._options) as writer:
+                    writer.write_batch(batch)
             after = self._sink.tell()
-            self._directory.take(after - before, self.path)
+            if not self.path.exists():
+                raise FileNotFoundError(2, "the file was removed while it was being written")
         except OSError as error:
             raise _failed(self.path.parent, error) from error
+        seconds = time.perf_counter() - start
         self.bytes += after - before
         self.rows += batch.num_rows
-        self.seconds += time.perf_counter() - start
+        self.seconds += seconds
+        self._directory.count(self.owner, after - before, seconds)
         return Block(before, after - before, batch.num_rows, batch.nbytes)
 
     def finish(self) -> None:
-        """No more batches; logs what was written."""
+        """No more batches: gives the file descriptor back."""
         if not self._sink.closed:
             try:
-                self._writer.close()
                 self._sink.close()
             except OSError as error:
                 raise _failed(self.path.parent, error) from error
-            rate = self.bytes / self.seconds / (1 << 20) if self.seconds else 0.0
-            log.info("spilled %s, 1 files, %.0f MiB/s, %s", format_bytes(self.bytes), rate, self.owner)
 
-    def read(self, block: Block) -> pa.RecordBatch:
-        """One batch back; any thread may call it, also while the file grows."""
+    def read(self, block: Block, columns: list[str] | None = None) -> pa.RecordBatch:
+        """One batch back, or some `columns` of it; any thread may call it, also while the file grows."""
         try:
             with self._lock:
                 if self._reader is None:
-                    self._reader = os.open(self.path, os.O_RDONLY)
-            data = os.pread(self._reader, block.length, block.offset)
+                    self._reader = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+            data = _read_range(self._reader, block)
         except OSError as error:
             raise _failed(self.path.parent, error) from error
-        message = pa.ipc.read_message(pa.py_buffer(data))
-        return pa.ipc.read_record_batch(message, self.schema)
+        schema = self.schema
+        names = schema.names
+        options = pa.ipc.IpcReadOptions(
+            use_threads=False,
+            included_fields=None if columns is None else sorted(names.index(name) for name in columns),
+        )
+        if self._whole_streams:
+            batch = pa.ipc.open_stream(data, options=options).read_next_batch()
+        else:
+            # A message alone does not take options; columns that are not wanted are decoded and dropped.
+            batch = pa.ipc.read_record_batch(pa.ipc.read_message(data), schema)
+        return batch if columns is None else batch.select(columns)
 
     def delete(self) -> None:
-        try:
-            self._writer.close()
-            self._sink.close()
-        except OSError:
-            pass  # nothing of it is needed any more
+        """Remove the file. May be called again."""
         with self._lock:
             if self._reader is not None:
                 os.close(self._reader)
                 self._reader = None
-        self.path.unlink(missing_ok=True)
-        self._directory.give(self.bytes)
-        self.bytes = 0
+        try:
+            self._sink.close()
+            self.path.unlink(missing_ok=True)
+        except OSError:
+            pass  # nothing of it is needed any more, and the sweep takes what is left
+        self._directory.release(self)
 
 
 def sweep(root: Path) -> int:
@@ -185,24 +285,68 @@ def sweep(root: Path) -> int:
     except OSError:
         return 0
     for folder in found:
-        pid, _, rest = folder.name.removeprefix(_PREFIX).partition("-")
-        started = rest.partition("-")[0]
-        if pid.isdigit() and _start_time(int(pid)) != started:
+        if _is_orphan(folder):
             shutil.rmtree(folder, ignore_errors=True)
             removed += 1
     return removed
 
 
-def _start_time(pid: int) -> str:
-    """Start of a process in 1/100 s, or '' if there is none: with the pid it names a process for good."""
+def _is_orphan(folder: Path) -> bool:
     try:
-        return str(int(psutil.Process(pid).create_time() * 100))
-    except psutil.Error:
-        return ""
+        lock = os.open(folder / "lock", os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        try:
+            return time.time() - folder.stat().st_mtime > _UNLOCKED_AGE
+        except OSError:
+            return False
+    except OSError:
+        return False  # of another user
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return True
+    except OSError:
+        return False
+    finally:
+        os.close(lock)
+
+
+def _make_folder(root: Path) -> _Folder:
+    root.mkdir(parents=True, exist_ok=True)
+    started = int(psutil.Process().create_time())
+    folder = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-{started}-", dir=root))  # mode 0700
+    lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(lock)
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    made = _Folder(folder, lock)
+    atexit.register(made.remove)
+    return made
+
+
+def _read_range(descriptor: int, block: Block) -> pa.Buffer:
+    data = os.pread(descriptor, block.length, block.offset)
+    while len(data) < block.length:  # one call gives at most 2 GiB
+        more = os.pread(descriptor, block.length - len(data), block.offset + len(data))
+        if not more:
+            raise OSError(5, "the file is shorter than what was written to it")
+        data += more
+    return pa.py_buffer(data)
+
+
+def _has_dictionary(type: pa.DataType) -> bool:
+    if pa.types.is_dictionary(type):
+        return True
+    if isinstance(type, pa.BaseExtensionType):
+        return _has_dictionary(type.storage_type)
+    return any(_has_dictionary(type.field(i).type) for i in range(type.num_fields))
 
 
 def _failed(where: Path, error: OSError) -> SpillError:
     return SpillError(
         f"cannot spill to {where}: {error.strerror or error}",
+        code="spill_disk_full" if error.errno == 28 else "spill_failed",
         hint="set spill_dir to a directory with free space that can be written, or raise memory_limit",
     )

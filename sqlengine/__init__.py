@@ -1,0 +1,36 @@
+"""SQL that never runs out of memory: a streaming Arrow query engine with one budget for the whole process.
+
+>>> import sqlengine
+>>> sqlengine.sql("select 1 + 1 as two").fetchall()
+[(2,)]
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sqlengine import errors
+
+if TYPE_CHECKING:
+    from sqlengine.relation import Relation
+    from sqlengine.session import Session
+
+__version__ = "0.1.0"
+__all__ = ["__version__", "connect", "errors", "sql"]
+
+_default: Session | None = None
+
+
+def connect(**settings: Any) -> Session:
+    """A new session; settings as in `SHOW ALL`, such as `memory_limit="2GB"`, `threads=4`."""
+    from sqlengine.session import Session
+
+    return Session(**settings)
+
+
+def sql(query: str) -> Relation:
+    """Run SQL in the default session, made at the first call."""
+    global _default
+    if _default is None:
+        _default = connect()
+    return _default.sql(query)
