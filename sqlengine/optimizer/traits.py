@@ -19,9 +19,9 @@ from sqlengine.tree import walk
 VOLATILE = frozenset({"random", "uuid", "gen_random_uuid", "uuidv4", "uuidv7", "nextval", "currval", "setseed"})
 # NULL if any argument is: comparisons, arithmetic, most text functions; what is not here is taken not to be.
 _STRICT = frozenset({
-    "eq", "ne", "lt", "le", "gt", "ge", "add", "subtract", "multiply", "divide", "int_divide", "modulo", "negate",
-    "power", "like", "ilike", "not", "similar_to", "regexp_matches", "glob", "upper", "lower", "length", "substring", "abs",
-    "round", "year", "month", "day", "date_part", "trim", "starts_with", "contains",
+    "eq", "ne", "lt", "le", "gt", "ge", "add", "subtract", "multiply", "divide", "int_divide", "negate",
+    "modulo", "power", "like", "ilike", "not", "similar_to", "regexp_matches", "glob", "upper", "lower", "length",
+    "substring", "abs", "round", "year", "month", "day", "date_part", "trim", "starts_with", "contains",
 })  # fmt: skip
 _CHEAP = frozenset({
     "eq", "ne", "lt", "le", "gt", "ge", "is_null", "is_not_null", "is_true", "is_false", "is_distinct",
