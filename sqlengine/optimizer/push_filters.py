@@ -9,10 +9,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 from sqlengine.expr.nodes import ColumnRef, Expr, and_all, columns_of, conjuncts
-from sqlengine.optimizer.traits import is_volatile, may_repeat, reads_only, rejects_nulls
+from sqlengine.optimizer.traits import is_volatile, may_repeat, reads_only
 from sqlengine.plan import nodes as plans
 from sqlengine.plan.keys import replace_columns
 from sqlengine.plan.nodes import Plan
+from sqlengine.plan.nullness import rejects_nulls
 from sqlengine.settings import Settings
 
 

@@ -1,9 +1,8 @@
-"""What rules need to know of expressions: may it be moved or repeated, what does it cost, does it reject NULLs."""
+"""What rules need to know of expressions: may it be moved or repeated, what does it cost."""
 
 from __future__ import annotations
 
 from sqlengine.expr.nodes import (
-    TRUE,
     Call,
     Case,
     Cast,
@@ -17,12 +16,6 @@ from sqlengine.tree import walk
 
 # Two calls with the same arguments may give different values.
 VOLATILE = frozenset({"random", "uuid", "gen_random_uuid", "uuidv4", "uuidv7", "nextval", "currval", "setseed"})
-# NULL if any argument is: comparisons, arithmetic, most text functions; what is not here is taken not to be.
-_STRICT = frozenset({
-    "eq", "ne", "lt", "le", "gt", "ge", "add", "subtract", "multiply", "divide", "int_divide", "negate",
-    "modulo", "power", "like", "ilike", "not", "similar_to", "regexp_matches", "glob", "upper", "lower", "length",
-    "substring", "abs", "round", "year", "month", "day", "date_part", "trim", "starts_with", "contains",
-})  # fmt: skip
 _CHEAP = frozenset({
     "eq", "ne", "lt", "le", "gt", "ge", "is_null", "is_not_null", "is_true", "is_false", "is_distinct",
     "is_not_distinct", "and", "or", "not", "add", "subtract", "multiply", "negate",
@@ -85,47 +78,6 @@ def cost(expr: Expr) -> float:
             case _:
                 total += 8
     return total
-
-
-def rejects_nulls(predicate: Expr, columns: set[str]) -> bool:
-    """Whether the predicate cannot be true in a row in which all of `columns` are NULL.
-
-    Sound, not complete: false when in doubt.
-    """
-    match predicate:
-        case Literal():
-            return predicate != TRUE
-        case Call(name="and"):
-            return any(rejects_nulls(arg, columns) for arg in predicate.args)
-        case Call(name="or"):
-            return all(rejects_nulls(arg, columns) for arg in predicate.args)
-        case Call(name="is_not_null"):
-            return _null_in(predicate.args[0], columns)
-        case Call(name="not", args=(Call(name="is_null") as inner,)):
-            return _null_in(inner.args[0], columns)
-        case Call(name="is_true"):
-            return rejects_nulls(predicate.args[0], columns)
-        case _:
-            return _null_in(predicate, columns)
-
-
-def _null_in(expr: Expr, columns: set[str]) -> bool:
-    """Whether the expression is certainly NULL where the columns are."""
-    match expr:
-        case ColumnRef():
-            return expr.key in columns
-        case Literal():
-            return expr.value is None
-        case Cast():
-            return _null_in(expr.arg, columns)
-        case Call(name="in"):
-            return _null_in(expr.args[0], columns)
-        case Call() if expr.name in _STRICT:
-            return any(_null_in(arg, columns) for arg in expr.args)
-        case Call(name="and" | "or"):
-            return all(_null_in(arg, columns) for arg in expr.args)
-        case _:
-            return False
 
 
 def reads_only(expr: Expr, columns: set[str]) -> bool:

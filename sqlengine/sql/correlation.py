@@ -29,6 +29,7 @@ from sqlengine.expr.nodes import (
 from sqlengine.plan import nodes as plans
 from sqlengine.plan.keys import expr_outer_refs, outer_refs, refs, replace_columns
 from sqlengine.plan.nodes import Plan
+from sqlengine.plan.nullness import certainly_null
 
 
 @dataclass(frozen=True)
@@ -123,7 +124,8 @@ def _project(plan: plans.Project, below: Pulled) -> Pulled:
     passed = refs(below.plan, owed)
     filling = below.filling
     if filling is not None:
-        filling = {key: replace_columns(e, filling) for key, e in plan.columns}
+        values = {key: replace_columns(e, filling) for key, e in plan.columns}
+        filling = {key: null_of(e.type) if certainly_null(e, set()) else e for key, e in values.items()}
     return Pulled(plans.Project(below.plan, (*plan.columns, *passed)), below.predicates, filling)
 
 
