@@ -29,6 +29,7 @@ class Relation:
         self._plan = plan
         self.schema = pa.schema([pa.field(name, type_) for name, type_ in zip(names, plan.schema.types, strict=True)])
         self.stats: dict[str, Any] | None = None
+        self.is_status = False  # of a statement such as SET, which has nothing to show
 
     @property
     def columns(self) -> list[str]:

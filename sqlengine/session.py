@@ -86,7 +86,9 @@ class Session:
         self._check_open()
         other = session_statement(parsed)
         if other is not None:
-            return self._table_relation(self._session_statement(other))
+            relation = self._table_relation(self._session_statement(other))
+            relation.is_status = other.kind in ("set", "reset")
+            return relation
         context = BindContext(self._tables_by_name, open_source, lambda: sorted(self._tables), self._settings)
         bound = Binder(context, parsed.text).bind(parsed.tree)
         if parsed.explain is not None:
@@ -120,6 +122,10 @@ class Session:
     def register(self, name: str, rows: Any) -> None:
         """Make a pyarrow table, dict of columns, list of dicts or Arrow stream a table of this session."""
         self._tables[name.lower()] = memory_source(rows)
+
+    def register_source(self, name: str, source: Source) -> None:
+        """Make files (`sqlengine.formats.open_source`) a table of this session."""
+        self._tables[name.lower()] = source
 
     def unregister(self, name: str) -> None:
         self._tables.pop(name.lower(), None)

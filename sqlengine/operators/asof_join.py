@@ -22,7 +22,8 @@ from sqlengine.kernels.sorting import SortKeys
 from sqlengine.operators.base import SINGLE, Batches, Distribution, MemoryNeed, Operator
 from sqlengine.operators.external_sort import sort_need
 from sqlengine.runtime.sort_column import SortColumn
-from sqlengine.runtime.sorted_runs import SortedRuns, joined
+from sqlengine.operators.whole_groups import joined
+from sqlengine.runtime.sorted_runs import SortedRuns
 from sqlengine.runtime.task import Task
 from sqlengine.settings import Settings
 
@@ -63,7 +64,6 @@ class AsofJoin(Operator):
             metrics = task.metrics(self)
             for side in sides:
                 metrics.spilled_bytes += side.spilled_bytes
-                metrics.spill_files += side.spill_files
                 side.close()
 
     def _merged(self, left: Batches, right: Batches, down: bool, task: Task) -> Batches:
@@ -98,7 +98,8 @@ class AsofJoin(Operator):
         return pa.RecordBatch.from_arrays(columns, schema=self.schema)
 
     def memory(self, inputs: Sequence[Stats], settings: Settings) -> MemoryNeed:
-        return sort_need(inputs, settings, "both sides held to sort them")
+        size = inputs[0].bytes + inputs[1].bytes
+        return sort_need(Stats(inputs[0].rows + inputs[1].rows, size), settings)
 
     def needs(self) -> Sequence[Distribution]:
         if not self.left_keys:

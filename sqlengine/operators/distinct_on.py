@@ -14,7 +14,7 @@ from sqlengine.kernels.sorting import SortKeys
 from sqlengine.operators.base import SINGLE, Batches, Distribution, MemoryNeed, Operator
 from sqlengine.operators.external_sort import order_text, sort_need, sorted_stream
 from sqlengine.runtime.sort_column import SortColumn
-from sqlengine.runtime.sorted_runs import sort_keys
+from sqlengine.operators.whole_groups import sort_keys
 from sqlengine.runtime.task import Task
 from sqlengine.settings import Settings
 
@@ -31,7 +31,7 @@ class DistinctOn(Operator):
         if not groups:
             return
         last: SortKeys | None = None
-        for batch in sorted_stream(inputs[0], self.schema, (*groups, *self.order_by), self, task):
+        for batch in sorted_stream(self, (*groups, *self.order_by), inputs[0], task):
             keys = sort_keys(batch, groups)
             starts = keys.starts()
             if last is not None and keys.compare(0, last, 0) == 0:
@@ -41,7 +41,7 @@ class DistinctOn(Operator):
                 yield batch.take(starts)
 
     def memory(self, inputs: Sequence[Stats], settings: Settings) -> MemoryNeed:
-        return sort_need(inputs, settings, "rows held to sort them by group")
+        return sort_need(inputs[0], settings)
 
     def needs(self) -> Sequence[Distribution]:
         return [Distribution("hash", self.on) if self.on else SINGLE]

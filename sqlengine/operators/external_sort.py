@@ -29,13 +29,13 @@ class ExternalSort(Operator):
         yield from sorted_stream(self, self.by, inputs[0], task)
 
     def memory(self, inputs: Sequence[Stats], settings: Settings) -> MemoryNeed:
-        return _need(inputs[0], settings)
+        return sort_need(inputs[0], settings)
 
     def needs(self) -> Sequence[Distribution]:
         return [SINGLE]
 
     def describe(self) -> str:
-        return _order_text(self.by)
+        return order_text(self.by)
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ class TopK(Operator):
         return whole.take(keys.order().slice(0, self.limit))
 
     def memory(self, inputs: Sequence[Stats], settings: Settings) -> MemoryNeed:
-        return _need(self.stats(inputs), settings)
+        return sort_need(self.stats(inputs), settings)
 
     def needs(self) -> Sequence[Distribution]:
         return [SINGLE]
@@ -94,7 +94,7 @@ class TopK(Operator):
         return replace(inputs[0], rows=rows, bytes=inputs[0].bytes * rows / max(1.0, inputs[0].rows))
 
     def describe(self) -> str:
-        return f"{self.limit} by {_order_text(self.by)}"
+        return f"{self.limit} by {order_text(self.by)}"
 
 
 def sorted_stream(operator: Operator, by: tuple[SortColumn, ...], stream: Iterator[pa.RecordBatch], task: Task) -> Batches:
@@ -111,11 +111,12 @@ def sorted_stream(operator: Operator, by: tuple[SortColumn, ...], stream: Iterat
         runs.close()
 
 
-def _need(stats: Stats, settings: Settings) -> MemoryNeed:
+def sort_need(stats: Stats, settings: Settings) -> MemoryNeed:
+    """What an operator needs that sorts rows of this estimate."""
     return MemoryNeed(10 * settings.batch_bytes, 10 * settings.batch_bytes + int(3 * stats.bytes), True, "rows to sort, twice")
 
 
-def _order_text(by: tuple[SortColumn, ...]) -> str:
+def order_text(by: tuple[SortColumn, ...]) -> str:
     return ", ".join(f"{c.key}{' desc' if c.descending else ''}" for c in by)
 
 

@@ -23,7 +23,7 @@ from sqlengine.operators.external_sort import sort_need, sorted_stream
 from sqlengine.operators.ordered_values import group_values
 from sqlengine.operators.whole_groups import bounded, whole_groups
 from sqlengine.runtime.sort_column import SortColumn
-from sqlengine.runtime.sorted_runs import sort_keys
+from sqlengine.operators.whole_groups import sort_keys
 from sqlengine.runtime.task import Task
 from sqlengine.settings import Settings
 
@@ -38,7 +38,7 @@ class SortedAggregate(Operator):
     def run(self, inputs: Sequence[Batches], task: Task) -> Batches:
         source = self.inputs[0].schema
         by = tuple(SortColumn(key) for key in self.keys)
-        rows = sorted_stream(inputs[0], source, by, self, task) if by else inputs[0]
+        rows = sorted_stream(self, by, inputs[0], task) if by else inputs[0]
         seen = False
         for piece in whole_groups(rows, self.keys, task.reservation(self), factor=4):
             task.cancel.check()
@@ -66,7 +66,7 @@ class SortedAggregate(Operator):
         return pa.RecordBatch.from_arrays(columns, schema=self.schema)
 
     def memory(self, inputs: Sequence[Stats], settings: Settings) -> MemoryNeed:
-        return sort_need(inputs, settings, "rows held to sort them by group")
+        return sort_need(inputs[0], settings)
 
     def stats(self, inputs: Sequence[Stats]) -> Stats:
         if not self.keys:

@@ -9,7 +9,15 @@ import pyarrow as pa
 from sqlengine.kernels.sorting import SortKeys
 from sqlengine.runtime.memory import Reservation
 from sqlengine.runtime.sort_column import SortColumn
-from sqlengine.runtime.sorted_runs import joined, sort_keys
+
+
+def sort_keys(batch: pa.RecordBatch, by: Sequence[SortColumn]) -> SortKeys:
+    """The keys of a batch's rows in the order `by` (not empty)."""
+    return SortKeys([batch.column(c.key) for c in by], [c.descending for c in by], [c.nulls_first for c in by])
+
+
+def joined(batches: list[pa.RecordBatch]) -> pa.RecordBatch:
+    return batches[0] if len(batches) == 1 else pa.concat_batches(batches)
 
 
 def whole_groups(

@@ -160,8 +160,8 @@ class PartitionedBuffer:
     def spill_partition(self, number: int) -> int:
         """Write one partition to disk; bytes freed. After a SpillError the partition is as it was."""
         size = self._held[number]
-        if not size:
-            return 0
+        if not self._blocks[number] and not self._open[number]:
+            return 0  # nothing there, or a consuming reader has it
         self._written[number] += self._write(self._blocks[number] + self._open[number])
         self._blocks[number] = []
         self._open[number] = []
@@ -206,7 +206,7 @@ class PartitionedBuffer:
         written = list(self._written[number])
         if consume:
             blocks = self._blocks[number] + self._open[number]
-            self._blocks[number] = self._open[number] = []
+            self._blocks[number], self._open[number] = [], []
             self._open_bytes[number] = 0
         else:
             blocks = self._blocks[number] + self._open[number]

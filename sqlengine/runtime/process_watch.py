@@ -1,40 +1,230 @@
-"""What the process weighs, and how large its budget is by default."""
+"""The process as the machine sees it: its resident memory, its limit, and the difference from what the pool knows.
+
+`memory_limit` bounds the RSS of the process tree. What operators share is that limit minus what the process weighed at start
+minus a margin for allocator slack (`operator_budget`). While queries run, a `ProcessWatch` samples the RSS and reports a
+pressure level when it changes; `reconcile` sets pool, Arrow and RSS side by side, and what nobody accounts for is shown as
+unattributed.
+"""
 
 from __future__ import annotations
 
+import ctypes
 import os
+import sys
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import IntEnum
 from pathlib import Path
 
 import psutil
+import pyarrow as pa
 
-_DEFAULT_SHARE = 0.8
-# Of what is left above the weight at start, kept free for allocator slack and what nobody reserves.
-_MARGIN = 0.2
+from sqlengine.runtime.events import record_event
+from sqlengine.settings import format_bytes
+
+_LIMIT_SHARE = 0.8
+_MARGIN_SHARE = 0.1
+_LEAST_BUDGET = 1 << 20
+_UNLIMITED = 1 << 60  # cgroup v1 writes "no limit" as a huge number
+_PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
-def resident_bytes() -> int:
-    """Resident memory of this process."""
-    return int(psutil.Process().memory_info().rss)
+@dataclass(frozen=True)
+class MemoryLimit:
+    """`bytes`, and `source`: a phrase that says where the number comes from."""
+
+    bytes: int
+    source: str
 
 
-def default_limit() -> tuple[int, str]:
-    """80 % of the machine or of the cgroup, whichever is smaller, and a phrase that says which."""
-    total = int(psutil.virtual_memory().total)
-    origin = "machine"
-    for path in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
-        try:
-            text = Path(path).read_text().strip()
-        except OSError:
+def default_memory_limit() -> MemoryLimit:
+    """80 % of the cgroup's limit (v2, then v1) or of the machine's memory, whichever is less."""
+    machine = psutil.virtual_memory().total
+    found = cgroup_limit()
+    if found is not None and found.bytes < machine:
+        return MemoryLimit(int(found.bytes * _LIMIT_SHARE), f"80 % of {format_bytes(found.bytes)}, {found.source}")
+    return MemoryLimit(int(machine * _LIMIT_SHARE), f"80 % of the machine's {format_bytes(machine)}")
+
+
+def cgroup_limit(root: Path = Path("/sys/fs/cgroup"), membership: Path = Path("/proc/self/cgroup")) -> MemoryLimit | None:
+    """The least limit on the way from this process's cgroup to the root, or None if there is none."""
+    try:
+        lines = membership.read_text().splitlines()
+    except OSError:
+        return None
+    limits: list[MemoryLimit] = []
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        if controllers == "":
+            base, name, kind = root, "memory.max", "the limit of the cgroup (v2)"
+        elif "memory" in controllers.split(","):
+            base, name, kind = root / "memory", "memory.limit_in_bytes", "the limit of the cgroup (v1)"
+        else:
             continue
-        if text.isdigit() and int(text) < total:
-            total, origin = int(text), "cgroup"
-    return int(total * _DEFAULT_SHARE), f"80 % of the {origin}'s memory"
+        # In a container the path may be that of the host: what is not there is skipped, the root always is.
+        group = base / path.strip("/")
+        for folder in (group, *group.parents):
+            if folder != base and base not in folder.parents:
+                break
+            try:
+                text = (folder / name).read_text().strip()
+            except OSError:
+                continue
+            if text.isdigit() and int(text) < _UNLIMITED:
+                limits.append(MemoryLimit(int(text), kind))
+    return min(limits, key=lambda limit: limit.bytes, default=None)
 
 
-def operator_budget(limit: int, weight: int) -> int:
-    """Bytes that operators may share: the limit less the process's weight at start and a margin; 0 if nothing is left."""
-    return max(0, int((limit - weight) * (1 - _MARGIN)))
+def operator_budget(limit: int, baseline_rss: int) -> int:
+    """What operators may share: `limit` minus the process's weight at start minus a tenth for the allocator's slack. At
+    least 1 MiB, so that a limit below the baseline fails at admission, with the numbers in the message."""
+    return max(_LEAST_BUDGET, limit - baseline_rss - int(limit * _MARGIN_SHARE))
 
 
-def usable_processors() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+def process_rss() -> int:
+    """Resident bytes of this process alone (cheap: one small file in /proc)."""
+    try:
+        with open("/proc/self/statm", "rb") as file:
+            return int(file.read().split()[1]) * _PAGE
+    except OSError:
+        return int(psutil.Process().memory_info().rss)
+
+
+def tree_rss() -> int:
+    """Resident bytes of this process and all its descendants; those that end meanwhile count as nothing."""
+    total = process_rss()
+    if not _has_children():
+        return total
+    for child in psutil.Process().children(recursive=True):
+        try:
+            total += int(child.memory_info().rss)
+        except psutil.Error:
+            continue
+    return total
+
+
+def _has_children() -> bool:
+    """False only when it is certain: reading all of /proc for a tree of one is what costs."""
+    try:
+        for thread in os.listdir("/proc/self/task"):
+            with open(f"/proc/self/task/{thread}/children", "rb") as file:
+                if file.read(1):
+                    return True
+        return False
+    except OSError:
+        return True
+
+
+def release_memory() -> int:
+    """Give freed memory back to the system (Arrow's pool and the C heap); how many bytes the RSS fell by."""
+    before = process_rss()
+    pa.default_memory_pool().release_unused()
+    if sys.platform == "linux":
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc has it, musl does not
+        if trim is not None:
+            trim(0)
+    return max(0, before - process_rss())
+
+
+@dataclass(frozen=True)
+class Reconciliation:
+    """All in bytes. `reserved`: what the pool has given out; `arrow`: what Arrow's allocator holds; `baseline`: the RSS at
+    start; `unattributed`: RSS that neither the baseline nor the greater of the two explains."""
+
+    rss: int
+    baseline: int
+    reserved: int
+    arrow: int
+    unattributed: int
+
+
+def reconcile(reserved: int, baseline: int, rss: int | None = None) -> Reconciliation:
+    rss = tree_rss() if rss is None else rss
+    arrow = int(pa.total_allocated_bytes())
+    return Reconciliation(rss, baseline, reserved, arrow, max(0, rss - baseline - max(reserved, arrow)))
+
+
+class Pressure(IntEnum):
+    """How near the RSS is to the limit, and so what to do: nothing, slow intake and shrink batches, spill, stop."""
+
+    NONE = 0
+    SLOW = 1
+    SPILL = 2
+    OVER = 3
+
+
+_LEVELS = ((1.0, Pressure.OVER), (0.95, Pressure.SPILL), (0.85, Pressure.SLOW))
+
+
+def pressure_of(rss: int, limit: int) -> Pressure:
+    return next((level for share, level in _LEVELS if rss >= share * limit), Pressure.NONE)
+
+
+class ProcessWatch:
+    """Samples the RSS of the process tree every `interval` seconds on a daemon thread. `changed(level, rss)` is called on
+    that thread when the level has changed, after freed memory was given back if it has risen. `peak` and `rss` are bytes."""
+
+    def __init__(
+        self,
+        limit: int,
+        changed: Callable[[Pressure, int], None] | None = None,
+        interval: float = 0.1,
+        measure: Callable[[], int] = tree_rss,
+    ) -> None:
+        self.limit = limit
+        self._changed = changed
+        self._interval = interval
+        self._measure = measure
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+        self.level = Pressure.NONE
+        self.rss = self.peak = measure()
+
+    def start(self) -> ProcessWatch:
+        if self._thread is None:
+            self._stop.clear()
+            self._thread = threading.Thread(target=self._run, name="sqlengine-memory", daemon=True)
+            self._thread.start()
+        return self
+
+    def sample(self) -> Pressure:
+        """Measure now."""
+        self.rss = self._measure()
+        self.peak = max(self.peak, self.rss)
+        level = pressure_of(self.rss, self.limit)
+        if level > self.level and level >= Pressure.SLOW:
+            freed = release_memory()
+            if freed:
+                record_event("release", "process", freed, f"returned {format_bytes(freed)} to the system")
+                self.rss = self._measure()
+                level = pressure_of(self.rss, self.limit)
+        if level != self.level:
+            rising = level > self.level
+            self.level = level
+            if rising:
+                record_event(
+                    "throttle",
+                    "process",
+                    self.rss,
+                    f"resident memory {format_bytes(self.rss)} of {format_bytes(self.limit)}: {level.name.lower()}",
+                )
+            if self._changed is not None:
+                self._changed(level, self.rss)
+        return level
+
+    def stop(self) -> None:
+        thread, self._thread = self._thread, None
+        self._stop.set()
+        if thread is not None:
+            thread.join(2 * self._interval + 1)
+
+    def _run(self) -> None:
+        while not self._stop.wait(self._interval):
+            self.sample()
+
+    def __enter__(self) -> ProcessWatch:
+        return self.start()
+
+    def __exit__(self, *error: object) -> None:
+        self.stop()

@@ -34,6 +34,7 @@ class SortedRuns:
         settings: Settings,
         owner: str,
     ) -> None:
+        assert by, "an order has at least one column"
         self.schema = schema
         self._by = tuple(by)
         self._reservation = reservation
@@ -123,13 +124,15 @@ class SortedRuns:
         cursors = [_Cursor(self, file, blocks) for file, blocks in runs]
         cursors = [cursor for cursor in cursors if cursor.batch is not None]
         while cursors:
-            # The run whose current block ends first: rows up to there are complete in all runs.
-            first = cursors[0]
-            for other in cursors[1:]:
-                if other.keys.compare(other.keys.length - 1, first.keys, first.keys.length - 1) < 0:
-                    first = other
-            last_keys, last = first.keys, first.keys.length - 1
-            pieces = [piece for cursor in cursors if (piece := cursor.take_until(last_keys, last)) is not None]
+            # The run whose current block ends first: rows up to there are complete in all runs. Rows of later runs that
+            # equal its last one wait, because its next block may have more of them and they came earlier.
+            number = 0
+            for i, other in enumerate(cursors):
+                if other.compare_ends(cursors[number]) < 0:
+                    number = i
+            keys, last = cursors[number].keys, cursors[number].keys.length - 1
+            pieces = [cursor.take_until(keys, last, i <= number) for i, cursor in enumerate(cursors)]
+            pieces = [piece for piece in pieces if piece is not None]
             yield from self._sorted(pieces)
             cursors = [cursor for cursor in cursors if cursor.batch is not None]
 
@@ -161,10 +164,15 @@ class _Cursor:
         if self.batch is not None:
             self.keys = self._runs.keys(self.batch)
 
-    def take_until(self, keys: SortKeys, row: int) -> pa.RecordBatch | None:
-        """The rows not given out yet whose keys are not after that row's; the next block when this one is used up."""
+    def compare_ends(self, other: _Cursor) -> int:
+        """Which of two current blocks ends first: negative for this one."""
+        return self.keys.compare(self.keys.length - 1, other.keys, other.keys.length - 1)
+
+    def take_until(self, keys: SortKeys, row: int, equal: bool) -> pa.RecordBatch | None:
+        """The rows not given out yet whose keys are before that row's (with `equal` also those equal to it); goes on to the
+        next block when this one is used up."""
         assert self.batch is not None
-        end = self.keys.upper_bound(keys, row)
+        end = self.keys.upper_bound(keys, row) if equal else self.keys.lower_bound(keys, row)
         piece = self.batch.slice(self._start, end - self._start) if end > self._start else None
         self._start = max(self._start, end)
         if self._start == self.batch.num_rows:

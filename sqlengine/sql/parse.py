@@ -71,7 +71,8 @@ def parse(sql: str, source: str = "<command>") -> list[Parsed]:
 
 def _statement(tree: exp.Expression, text: Text) -> Parsed:
     if isinstance(tree, exp.Command) and tree.name.upper() == "EXPLAIN":
-        rest = tree.expression.name if tree.expression is not None else ""
+        tail = tree.args.get("expression") or ""
+        rest = tail if isinstance(tail, str) else tail.name
         kind = "physical"
         for word, meant in (("ANALYZE", "analyze"), ("LOGICAL", "logical")):
             if rest.strip().upper().startswith(word + " "):

@@ -34,7 +34,8 @@ def session_statement(parsed: Parsed) -> SessionStatement | None:
         name = str(tree.name or tree.this)
         return SessionStatement("show tables") if name.upper() == "TABLES" else SessionStatement("show", name)
     if isinstance(tree, exp.Command):
-        words = f"{tree.name} {tree.expression.name if tree.expression is not None else ''}".split()
+        rest = tree.args.get("expression") or ""
+        words = f"{tree.name} {rest if isinstance(rest, str) else rest.name}".split()
         match [word.upper() for word in words]:
             case ["SHOW", "TABLES"]:
                 return SessionStatement("show tables")

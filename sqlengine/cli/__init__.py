@@ -1,0 +1,1 @@
+"""The command line: arguments, scripts, the interactive prompt, and how results look."""
