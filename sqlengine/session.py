@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Iterator
@@ -24,7 +25,7 @@ from sqlengine.plan.nodes import Plan, Scan
 from sqlengine.relation import Relation
 from sqlengine.runtime.cancel import Cancel
 from sqlengine.runtime.memory import MemoryPool
-from sqlengine.runtime.process_watch import default_limit, operator_budget, resident_bytes, usable_processors
+from sqlengine.runtime.process_watch import default_memory_limit, operator_budget, process_rss
 from sqlengine.runtime.spill import SpillDirectory
 from sqlengine.settings import Settings, format_bytes, setting_field
 from sqlengine.sql.binder import BindContext, Binder
@@ -51,13 +52,13 @@ class Session:
         self._closed = False
         self._spill = SpillDirectory.open(chosen)
         # Every import that a query needs is done by now, so this is what the process weighs before any work.
-        self._weight = resident_bytes()
+        self._weight = process_rss()
         self._pool = self._new_pool()
 
     def _new_pool(self) -> MemoryPool:
         limit, _ = self._limit()
         capacity = operator_budget(limit, self._weight)
-        if not capacity:
+        if capacity <= 0:
             raise MemoryLimitError(
                 f"memory_limit {format_bytes(limit)} is below what the process weighs already, {format_bytes(self._weight)}",
                 hint=f"set memory_limit to at least {format_bytes(self._weight + (64 << 20))}",
@@ -67,7 +68,8 @@ class Session:
     def _limit(self) -> tuple[int, str]:
         if self._settings.memory_limit:
             return self._settings.memory_limit, "set"
-        return default_limit()
+        found = default_memory_limit()
+        return found.bytes, found.source
 
     def sql(self, query: str, *, source: str = "<command>") -> Relation:
         """Bind one or more statements. A query gives a lazy relation; other statements run at once. The relation of the last
@@ -191,7 +193,7 @@ class Session:
     def _context(self, timeout: float | None = None) -> QueryContext:
         self._check_open()
         settings = self._settings
-        threads = settings.threads or usable_processors()
+        threads = settings.threads or _processors()
         batch = settings.batch_bytes or min(_LARGEST_BATCH, max(_SMALLEST_BATCH, self._pool.capacity // _BATCH_SHARE))
         partitions = settings.partitions or max(8, 4 * threads)
         deadline = None if timeout is None else time.monotonic() + timeout
@@ -238,3 +240,7 @@ class Session:
 
     def __exit__(self, *error: object) -> None:
         self.close()
+
+
+def _processors() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -222,6 +222,8 @@ class SpillFile:
                 with pa.ipc.new_stream(self._sink, self.schema, options=self._options) as writer:
                     writer.write_batch(batch)
             after = self._sink.tell()
+            if before == 0 and self._writer is not None:
+                before = self.schema.serialize().size  # a stream writes its schema with the first batch
             if not self.path.exists():
                 raise FileNotFoundError(2, "the file was removed while it was being written")
         except OSError as error:
