@@ -233,8 +233,9 @@ class PartitionedBuffer:
 
     def _joins(self, small: list[pa.RecordBatch], more: pa.RecordBatch) -> bool:
         """Whether small blocks make one better batch together."""
-        rows = sum(batch.num_rows for batch in small) + more.num_rows
-        return rows <= self._batch_rows and sum(b.nbytes for b in small) + more.nbytes <= self._batch_bytes // 2
+        rows: int = sum(batch.num_rows for batch in small) + more.num_rows
+        size: int = sum(batch.nbytes for batch in small) + more.nbytes
+        return rows <= self._batch_rows and size <= self._batch_bytes // 2
 
     def _bounded(self, batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
         rows = batch.num_rows

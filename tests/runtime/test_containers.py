@@ -118,7 +118,8 @@ def test_rows_without_columns_are_counted(settings, spill):
 
 def test_a_failed_spill_loses_nothing(settings, spill):
     reservation = MemoryPool(1 << 30).admit("t", 0).reservation("x", 0, True)
-    buffer = PartitionedBuffer(next(batches()).schema, 1, reservation, SpillDirectory.open(replace(settings, spill_limit=40_000)), settings, "x")
+    small = SpillDirectory.open(replace(settings, spill_limit=40_000))
+    buffer = PartitionedBuffer(next(batches()).schema, 1, reservation, small, settings, "x")
     given = list(batches())
     for batch in given:
         buffer.add(batch)

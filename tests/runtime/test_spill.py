@@ -44,7 +44,7 @@ def test_blocks_come_back_in_any_order_from_many_threads(settings, codec, dictio
     wrong = []
 
     def read():
-        for block, piece in reversed(list(zip(blocks, pieces))):
+        for block, piece in reversed(list(zip(blocks, pieces, strict=True))):
             if not file.read(block).equals(piece):
                 wrong.append(block)
 
