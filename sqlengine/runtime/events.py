@@ -16,7 +16,8 @@ _KEPT = 1000
 
 @dataclass(frozen=True)
 class MemoryEvent:
-    """`kind`: spill, shrink, throttle or release. `time` in seconds since 1970, `bytes` that it was about, `text` to show."""
+    """`kind`: spill, shrink, throttle or release. `time` in seconds since 1970, `bytes` that it was about, `text` to
+    show."""
 
     number: int
     time: float

@@ -1,12 +1,12 @@
 """The budget that operators share, and who holds what of it.
 
-A pipeline takes the sum of its operators' floors before it starts (`MemoryPool.admit`, first come first served), or waits;
-after that nothing waits for memory: a reservation that wants more than its floor asks `try_grow`, and False means "spill
-your own". Above the floors the rest of the pool is shared fairly: no reservation may take more than its equal part while
-others that can spill are open, so that a late operator still finds room.
+A pipeline takes the sum of its operators' floors before it starts (`MemoryPool.admit`, first come first served), or
+waits; after that nothing waits for memory: a reservation that wants more than its floor asks `try_grow`, and False
+means "spill your own". Above the floors the rest of the pool is shared fairly: no reservation may take more than its
+equal part while others that can spill are open, so that a late operator still finds room.
 
-One exception to "nobody forces another to spill": finished stage outputs (`register_evictable`), inside which no operator
-runs, are pushed to disk before a task waits. That is done outside the lock, since it writes files.
+One exception to "nobody forces another to spill": finished stage outputs (`register_evictable`), inside which no
+operator runs, are pushed to disk before a task waits. That is done outside the lock, since it writes files.
 
 Floors of a task are held by its `TaskMemory`; a reservation uses its floor first and the pool's free bytes after it.
 """
@@ -92,8 +92,8 @@ class MemoryPool:
         return task
 
     def register_evictable(self, owner: object, evict: Callable[[], int]) -> None:
-        """`evict()` frees memory that no running task uses (finished stage outputs) and returns the bytes; called when a
-        task would otherwise have to wait."""
+        """`evict()` frees memory that no running task uses (finished stage outputs) and returns the bytes; called
+        when a task would otherwise have to wait."""
         with self._lock:
             self._evictable[owner] = evict
 

@@ -1,13 +1,13 @@
 """Rows held by partition, in memory as long as the reservation allows, else on disk: one of the two containers of rows.
 
 1. A batch is scattered to its partitions by the hash of its key columns; with one partition it is kept as it is.
-2. Small pieces are gathered: a partition's open pieces become one block when they reach a good size. Blocks that stay small
-   are merged with blocks of their own size, so that a row is copied a logarithmic number of times.
-3. When the reservation refuses to grow, the largest partitions are written to one spill file until half of the memory is
-   free. What stays is gathered, since open pieces of one batch pin each other.
+2. Small pieces are gathered: a partition's open pieces become one block when they reach a good size. Blocks that stay
+   small are merged with blocks of their own size, so that a row is copied a logarithmic number of times.
+3. When the reservation refuses to grow, the largest partitions are written to one spill file until half of the memory
+   is free. What stays is gathered, since open pieces of one batch pin each other.
 
-Held: pieces and blocks of each partition, counted by the bytes they show plus what each object costs. Reading gives the rows
-in the order in which they came, those on disk first. Worst case: every row is written and read once.
+Held: pieces and blocks of each partition, counted by the bytes they show plus what each object costs. Reading gives
+the rows in the order in which they came, those on disk first. Worst case: every row is written and read once.
 """
 
 from __future__ import annotations
@@ -77,8 +77,8 @@ class PartitionedBuffer:
                 self._keep(number, scattered.slice(start, end - start))
 
     def _keep(self, number: int, batch: pa.RecordBatch) -> None:
-        # A slice of the scattered batch shares its buffers with the other partitions' slices: it counts by what it shows
-        # and is copied together with its neighbours as soon as there are enough of them.
+        # A slice of the scattered batch shares its buffers with the other partitions' slices: it counts by what it
+        # shows and is copied together with its neighbours as soon as there are enough of them.
         cost = _cost(batch)
         if not self._reservation.try_grow(cost):
             self.spill(0.5 if self.partitions > 1 else 0.0)

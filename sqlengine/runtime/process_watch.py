@@ -1,9 +1,9 @@
 """The process as the machine sees it: its resident memory, its limit, and the difference from what the pool knows.
 
-`memory_limit` bounds the RSS of the process tree. What operators share is that limit minus what the process weighed at start
-minus a margin for allocator slack (`operator_budget`). While queries run, a `ProcessWatch` samples the RSS and reports a
-pressure level when it changes; `reconcile` sets pool, Arrow and RSS side by side, and what nobody accounts for is shown as
-unattributed.
+`memory_limit` bounds the RSS of the process tree. What operators share is that limit minus what the process weighed
+at start minus a margin for allocator slack (`operator_budget`). While queries run, a `ProcessWatch` samples the RSS
+and reports a pressure level when it changes; `reconcile` sets pool, Arrow and RSS side by side, and what nobody
+accounts for is shown as unattributed.
 """
 
 from __future__ import annotations
@@ -47,7 +47,9 @@ def default_memory_limit() -> MemoryLimit:
     return MemoryLimit(int(machine * _LIMIT_SHARE), f"80 % of the machine's {format_bytes(machine)}")
 
 
-def cgroup_limit(root: Path = Path("/sys/fs/cgroup"), membership: Path = Path("/proc/self/cgroup")) -> MemoryLimit | None:
+def cgroup_limit(
+    root: Path = Path("/sys/fs/cgroup"), membership: Path = Path("/proc/self/cgroup")
+) -> MemoryLimit | None:
     """The least limit on the way from this process's cgroup to the root, or None if there is none."""
     try:
         lines = membership.read_text().splitlines()
@@ -129,8 +131,8 @@ def release_memory() -> int:
 
 @dataclass(frozen=True)
 class Reconciliation:
-    """All in bytes. `reserved`: what the pool has given out; `arrow`: what Arrow's allocator holds; `baseline`: the RSS at
-    start; `unattributed`: RSS that neither the baseline nor the greater of the two explains."""
+    """All in bytes. `reserved`: what the pool has given out; `arrow`: what Arrow's allocator holds; `baseline`: the
+    RSS at start; `unattributed`: RSS that neither the baseline nor the greater of the two explains."""
 
     rss: int
     baseline: int
@@ -162,8 +164,9 @@ def pressure_of(rss: int, limit: int) -> Pressure:
 
 
 class ProcessWatch:
-    """Samples the RSS of the process tree every `interval` seconds on a daemon thread. `changed(level, rss)` is called on
-    that thread when the level has changed, after freed memory was given back if it has risen. `peak` and `rss` are bytes."""
+    """Samples the RSS of the process tree every `interval` seconds on a daemon thread. `changed(level, rss)` is
+    called on that thread when the level has changed, after freed memory was given back if it has risen. `peak` and
+    `rss` are bytes."""
 
     def __init__(
         self,

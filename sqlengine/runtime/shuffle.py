@@ -1,7 +1,7 @@
 """What a finished stage leaves for the next: partitions of rows, written by several tasks, on this machine.
 
-Every task writes a `PartitionedBuffer` of its own; reading a partition chains them. The memory belongs to the stage, not to
-a task, so the pool may push a finished stage to disk when a task would otherwise wait for ever.
+Every task writes a `PartitionedBuffer` of its own; reading a partition chains them. The memory belongs to the stage,
+not to a task, so the pool may push a finished stage to disk when a task would otherwise wait for ever.
 """
 
 from __future__ import annotations
@@ -61,8 +61,8 @@ class Shuffle:
         self._pool.register_evictable(self, self.spill)
 
     def spill(self) -> int:
-        """Push to disk what is in memory of the partitions that nobody reads now; bytes freed. Any thread may call it once
-        the shuffle is finished."""
+        """Push to disk what is in memory of the partitions that nobody reads now; bytes freed. Any thread may call it
+        once the shuffle is finished."""
         with self._lock:
             idle = [number for number, readers in enumerate(self._readers) if not readers]
             if self._closed:

@@ -1,9 +1,9 @@
 """Spill files: Arrow IPC blocks in a private directory that is gone when its process is.
 
-Each process has one directory (mode 0700) below each of the configured ones, named after its pid and start time, in which
-it holds a lock on the file `lock`. The kernel drops that lock when the process ends in whatever way, so opening a
-`SpillDirectory` sweeps the directories whose lock is free. A file holds many blocks; each can be read by itself, so a file
-serves all partitions of a buffer. Writes are bounded by `spill_limit` and by the free disk.
+Each process has one directory (mode 0700) below each of the configured ones, named after its pid and start time, in
+which it holds a lock on the file `lock`. The kernel drops that lock when the process ends in whatever way, so opening a
+`SpillDirectory` sweeps the directories whose lock is free. A file holds many blocks; each can be read by itself, so a
+file serves all partitions of a buffer. Writes are bounded by `spill_limit` and by the free disk.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ class _Folder:
 
 
 class SpillDirectory:
-    """Where one session spills. Thread-safe. `bytes` on disk now; `written`, `files` and `seconds` since it was opened."""
+    """Where one session spills. Thread-safe. `bytes` on disk now; `written`, `files`, `seconds` since it was opened."""
 
     def __init__(self, roots: tuple[Path, ...], limit: int, codec: str) -> None:
         self._roots = itertools.cycle(roots)
@@ -133,7 +133,7 @@ class SpillDirectory:
             setting = "spill_limit" if self._limit else "90 % of the free disk, as spill_limit is not set"
             raise SpillError(
                 f"spill files reached their limit of {format_bytes(limit)} ({setting})",
-                hint="raise spill_limit or set spill_dir to a larger disk, or raise memory_limit so that less is spilled",
+                hint="raise spill_limit, set spill_dir to a larger disk, or raise memory_limit to spill less",
             )
         if n + _DISK_RESERVE > free:
             raise SpillError(
@@ -211,7 +211,7 @@ class SpillFile:
         self.seconds = 0.0
 
     def append(self, batch: pa.RecordBatch) -> Block:
-        """Write a batch (slices write only what they show); raises SpillError when the disk is full or the limit reached."""
+        """Write a batch (of a slice what it shows); raises SpillError when the disk is full or the limit reached."""
         start = time.perf_counter()
         try:
             self._directory.check(batch.nbytes // 4, self.path)
