@@ -1,188 +1,345 @@
 """Parquet files, read row group by row group in bounded batches.
 
 Rows per batch follow from the footer's bytes per row, because the reader decodes whole batches; buffers are not read ahead
-and the reader's own threads are off: parallelism comes from splits, one reader per task.
+and the reader's own threads are off: parallelism comes from splits, one reader per task. Small neighbouring row groups
+make one split; a huge one is streamed. Footers are kept per process, never pickled.
+
+Text that repeats is decoded as dictionary codes, and a batch of it is cut by its real size before the values are made:
+the footer does not say how long a value is that the file holds once and the column a million times.
 """
 
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from sqlengine.errors import FormatError
+from sqlengine.errors import FileError, FormatError
 from sqlengine.expr.statistics import ColumnStats, Stats
 from sqlengine.formats.base import Bounds, ReadLimits, Split
-from sqlengine.types import canonical_schema
+from sqlengine.formats.drift import drift_error, same_or_wider
+from sqlengine.formats.paths import empty_rows
+from sqlengine.types import canonical
 
 # Decoded bytes per uncompressed byte in the file, where the footer says no more: dictionaries make text shrink.
 _INFLATION = 2.0
+# Fewer bytes per value than this in the file: the text repeats.
+_REPEATS = 6.0
+_SMALL_SPLIT_BYTES = 1 << 20
+ROW_NUMBER = "file_row_number"
+
+
+def footer_of(path: str) -> Any:
+    """The file's metadata, read again when the file has changed."""
+    try:
+        state = os.stat(path)
+        return _footer(path, state.st_mtime_ns, state.st_size)
+    except FileNotFoundError:
+        raise FileError(f"file {path!r} does not exist", code="file_not_found") from None
+    except PermissionError:
+        raise FileError(f"no permission to read {path!r}", code="file_permission") from None
 
 
 @functools.lru_cache(maxsize=256)
-def _footer(path: str) -> Any:
+def _footer(path: str, changed: int, size: int) -> Any:
     try:
         return pq.read_metadata(path)
-    except (pa.ArrowInvalid, OSError) as error:
+    except (FileNotFoundError, PermissionError):
+        raise
+    except (pa.ArrowException, OSError) as error:
+        reason = "it is empty" if size == 0 else str(error).splitlines()[0]
         raise FormatError(
-            f"{path} is not a readable Parquet file: {str(error).splitlines()[0]}",
+            f"{path} is not a readable Parquet file: {reason}",
             hint="the file may be truncated or of another format; write it again",
         ) from None
 
 
 @dataclass(frozen=True)
 class ParquetSource:
-    """Files of one schema, in the given order."""
+    """Files in the given order. The first one's columns count, unless `union_by_name`: then all, NULL where a file lacks
+    one. `row_number` adds the int64 column `file_row_number`, from 0 in each file."""
 
     paths: tuple[str, ...]
+    union_by_name: bool = False
+    row_number: bool = False
 
     @cached_property
     def schema(self) -> pa.Schema:
-        first = canonical_schema(_footer(self.paths[0]).schema.to_arrow_schema())
+        fields = dict(_fields(self.paths[0]))
         for path in self.paths[1:]:
-            other = canonical_schema(_footer(path).schema.to_arrow_schema())
-            for field in first:
-                if field.name not in other.names or other.field(field.name).type != field.type:
-                    found = other.field(field.name).type if field.name in other.names else "missing"
-                    raise FormatError(
-                        f"column {field.name!r} is {field.type} in {self.paths[0]} and {found} in {path}",
-                        code="schema_drift",
-                        hint="read the files separately and CAST the column",
-                    )
-        return first
+            other = _fields(path)
+            for name, type_ in other.items() if self.union_by_name else fields.items():
+                if name not in fields:
+                    fields[name] = type_
+                elif name not in other:
+                    raise drift_error(name, self.paths[0], fields[name], path, None)
+                elif fields[name] != other[name]:
+                    wider = same_or_wider(fields[name], other[name])
+                    if wider is None or (wider != fields[name] and not self.union_by_name):
+                        raise drift_error(name, self.paths[0], fields[name], path, other[name])
+                    fields[name] = wider
+        if self.row_number:
+            fields[ROW_NUMBER] = pa.int64()
+        return pa.schema([pa.field(name, type_) for name, type_ in fields.items()])
 
     def describe(self) -> str:
         return f"parquet {self.paths[0]}" if len(self.paths) == 1 else f"parquet {len(self.paths)} files"
 
     def stats(self, columns: Sequence[str]) -> Stats:
         rows = 0
-        size = 0.0
+        sizes = dict.fromkeys(columns, 0.0)
         facts: dict[str, ColumnStats] = {}
         for path in self.paths:
-            footer = _footer(path)
+            footer = footer_of(path)
             rows += footer.num_rows
-            places = self._places(path)
+            places = _places(footer)
             for number in range(footer.num_row_groups):
                 group = footer.row_group(number)
                 for name in columns:
-                    for place in places[name]:
-                        chunk = group.column(place)
-                        size += self._decoded(chunk, name)
-                        if len(places[name]) == 1:
-                            facts[name] = _merged(facts.get(name), chunk)
-        known = {
-            name: ColumnStats(_distinct(fact, rows), fact.min, fact.max, fact.null_fraction / max(1, rows), size / max(1, rows))
-            for name, fact in facts.items()
-        }
-        return Stats(float(rows), size, known, "footer")
+                    sizes[name] += self._size(group, name, places)
+                    own = places.get(name, [])
+                    if len(own) == 1:
+                        facts[name] = _merged(facts.get(name), group.column(own[0]))
+        known = {}
+        for name in columns:
+            fact = facts.get(name, ColumnStats())
+            nulls = fact.null_fraction / max(1, rows)
+            width = sizes[name] / max(1, rows)
+            known[name] = ColumnStats(_distinct(fact, rows), fact.min, fact.max, nulls, width)
+        return Stats(float(rows), sum(sizes.values()), known, "footer")
 
-    def _places(self, path: str) -> dict[str, list[int]]:
-        """Positions of the leaf columns below each top-level column."""
-        footer = _footer(path)
-        places: dict[str, list[int]] = {name: [] for name in self.schema.names}
-        for place in range(footer.num_columns):
-            places.setdefault(footer.schema.column(place).path.split(".")[0], []).append(place)
-        return places
-
-    def _decoded(self, chunk: Any, name: str) -> float:
+    def _size(self, group: Any, name: str, places: dict[str, list[int]]) -> float:
+        """Estimated bytes of a column of a row group in Arrow form."""
         type_ = self.schema.field(name).type
-        try:
-            return float(type_.bit_width) / 8 * chunk.num_values
-        except ValueError:
-            return chunk.total_uncompressed_size * _INFLATION + 4 * chunk.num_values
+        if _is_fixed(type_):
+            return float(type_.bit_width) / 8 * group.num_rows
+        chunks = [group.column(place) for place in places.get(name, [])]
+        return sum(chunk.total_uncompressed_size * _INFLATION + 4 * chunk.num_values for chunk in chunks)
 
     def splits(self, columns: Sequence[str], bounds: Sequence[Bounds]) -> list[Split]:
-        found = []
+        found: list[Split] = []
         for path in self.paths:
-            footer = _footer(path)
-            places = self._places(path)
+            footer = footer_of(path)
+            places = _places(footer)
+            first = 0
             for number in range(footer.num_row_groups):
                 group = footer.row_group(number)
-                if any(not _may_match(group, places.get(bound.column, []), bound) for bound in bounds):
+                rows, start = group.num_rows, first
+                first += rows
+                if not rows or any(not self._may_match(group, places.get(b.column, []), b) for b in bounds):
                     continue
-                size = sum(self._decoded(group.column(place), name) for name in columns for place in places[name])
-                found.append(Split(len(found), path, (number,), group.num_rows, int(size)))
+                size = int(sum(self._size(group, name, places) for name in columns))
+                last = found[-1] if found else None
+                joins = last is not None and last.path == path and last.part[1][-1] == number - 1 and not self.row_number
+                if last is not None and joins and (last.bytes or 0) + size <= _SMALL_SPLIT_BYTES:
+                    numbers = (*last.part[1], number)
+                    together = Split(
+                        last.index, path, (last.part[0], numbers), (last.rows or 0) + rows, (last.bytes or 0) + size
+                    )
+                    # One reader call decodes all its row groups with one batch size.
+                    found[-1] = together if (last.rows or 0) + rows <= 65536 else last
+                    if found[-1] is together:
+                        continue
+                found.append(Split(len(found), path, (start, (number,)), rows, size))
         return found
+
+    def _may_match(self, group: Any, places: list[int], bound: Bounds) -> bool:
+        if not places:
+            return not bound.not_null or bound.column == ROW_NUMBER  # a column that this file lacks is NULL
+        if len(places) != 1:
+            return True
+        low, high, nulls = _range(group.column(places[0]))
+        if nulls == group.num_rows:
+            return not bound.not_null
+        if low is None or high is None or (not bound.not_null and nulls != 0):
+            return True
+        floating = pa.types.is_floating(self.schema.field(bound.column).type)
+        try:
+            if bound.values is not None:
+                return any(low <= value <= high for value in bound.values) or (
+                    floating and any(value != value for value in bound.values)
+                )
+            # NaN is not in the statistics, and greater than every number: without an upper bound it may be there.
+            if bound.low is not None and not (floating and bound.high is None):
+                if high < bound.low or (bound.low_open and high == bound.low):
+                    return False
+            return not (bound.high is not None and (low > bound.high or (bound.high_open and low == bound.high)))
+        except TypeError:
+            return True  # the value is of another kind than the statistics: nothing can be said
 
     def read(
         self, split: Split, columns: Sequence[str], bounds: Sequence[Bounds], limits: ReadLimits
     ) -> Iterator[pa.RecordBatch]:
+        path = split.path
+        assert path is not None
         rows = split.rows or 1
+        start, groups = split.part
         width = max(1.0, (split.bytes or 0) / rows)
         batch_rows = max(1, min(limits.batch_rows, int(limits.batch_bytes / width)))
-        assert split.path is not None
+        footer = footer_of(path)
+        own = _fields(path)
+        wanted = [name for name in columns if name in own and name != ROW_NUMBER]
         schema = pa.schema([self.schema.field(name) for name in columns])
+        if not wanted:
+            for low in range(0, rows, limits.batch_rows):
+                count = min(limits.batch_rows, rows - low)
+                yield _dressed(empty_rows(count), schema, start + low) if columns else empty_rows(count)
+            return
         try:
-            with pq.ParquetFile(split.path, metadata=_footer(split.path), pre_buffer=False, memory_map=False) as file:
-                for raw in file.iter_batches(batch_rows, list(split.part), list(columns), use_threads=False):
-                    yield self._canonical(raw, schema)
-        except (pa.ArrowInvalid, OSError) as error:
+            with pq.ParquetFile(
+                path,
+                metadata=footer,
+                pre_buffer=False,
+                memory_map=False,
+                read_dictionary=_repeating(footer, groups, wanted),
+                coerce_int96_timestamp_unit="us",
+            ) as file:
+                for raw in file.iter_batches(batch_rows, list(groups), wanted, use_threads=False):
+                    for piece in _cut(raw, limits.batch_bytes):
+                        yield _dressed(piece, schema, start)
+                        start += piece.num_rows
+        except (pa.ArrowException, OSError) as error:
+            where = f"row group {groups[0]}" if len(groups) == 1 else f"row groups {groups[0]} to {groups[-1]}"
             raise FormatError(
-                f"cannot read row group {split.part[0]} of {split.path}: {str(error).splitlines()[0]}",
-                hint="the file may be corrupt; write it again",
+                f"cannot read {where} of {path} (columns {', '.join(wanted)}): {str(error).splitlines()[0]}",
+                hint="the file may be corrupt; write it again, or leave out the column that fails",
             ) from None
 
-    def _canonical(self, raw: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
-        if not len(schema):
-            return raw
-        arrays = []
-        for field in schema:
-            array = raw.column(field.name)
-            arrays.append(array if array.type == field.type else array.cast(field.type))
-        return pa.RecordBatch.from_arrays(arrays, schema=schema)
-
     def read_floor(self, columns: Sequence[str], limits: ReadLimits) -> int:
-        # The reader holds one compressed and one decoded page per column.
+        # The reader holds one compressed and one decoded page and one dictionary per column; a chunk bounds them.
         largest = 0
         for path in self.paths[:16]:
-            footer = _footer(path)
-            places = self._places(path)
+            footer = footer_of(path)
+            places = _places(footer)
             for number in range(min(footer.num_row_groups, 4)):
                 group = footer.row_group(number)
-                size = sum(group.column(p).total_compressed_size for name in columns for p in places[name])
+                size = sum(
+                    min(group.column(p).total_uncompressed_size, 2 << 20) for name in columns for p in places.get(name, [])
+                )
                 largest = max(largest, size)
         return min(largest, 8 << 20)
 
 
-def _may_match(group: Any, places: list[int], bound: Bounds) -> bool:
-    if len(places) != 1:
-        return True
-    stats = group.column(places[0]).statistics
-    if stats is None or not stats.has_min_max:
-        return True
-    low, high = stats.min, stats.max
+def _fields(path: str) -> dict[str, pa.DataType]:
+    """Column names and engine types of a file."""
+    footer = footer_of(path)
     try:
-        if bound.values is not None:
-            return any(low <= value <= high for value in bound.values)
-        if bound.low is not None and (high < bound.low or (bound.low_open and high == bound.low)):
-            return False
-        return not (bound.high is not None and (low > bound.high or (bound.high_open and low == bound.high)))
-    except TypeError:
-        return True  # the value is of another kind than the statistics: nothing can be said
+        schema = footer.schema.to_arrow_schema()
+    except (pa.ArrowException, OSError) as error:
+        raise FormatError(f"{path} has a schema that cannot be read: {str(error).splitlines()[0]}") from None
+    found = {field.name: canonical(field.type) for field in schema}
+    if len(found) != len(schema):
+        double = next(name for name in schema.names if schema.names.count(name) > 1)
+        raise FormatError(f"{path} has two columns named {double!r}", hint="write the file again with other names")
+    for place in range(footer.num_columns):
+        column = footer.schema.column(place)
+        if column.physical_type == "INT96" and column.path in found:
+            found[column.path] = pa.timestamp("us")
+    return found
+
+
+def _places(footer: Any) -> dict[str, list[int]]:
+    """Positions of the leaf columns below each top-level column."""
+    places: dict[str, list[int]] = {}
+    names = set(footer.schema.to_arrow_schema().names)
+    for place in range(footer.num_columns):
+        path = footer.schema.column(place).path
+        places.setdefault(path if path in names else path.split(".")[0], []).append(place)
+    return places
+
+
+def _is_fixed(type_: pa.DataType) -> bool:
+    t = pa.types
+    return bool(t.is_primitive(type_) or t.is_decimal(type_) or t.is_boolean(type_))
+
+
+def _repeating(footer: Any, groups: Sequence[int], names: Sequence[str]) -> list[str]:
+    """Text columns that the file holds mostly as codes."""
+    found = []
+    schema = footer.schema.to_arrow_schema()
+    places = _places(footer)
+    group = footer.row_group(groups[0])
+    for name in names:
+        kind = canonical(schema.field(name).type)
+        if not (pa.types.is_string(kind) or pa.types.is_binary(kind)):
+            continue
+        chunk = group.column(places[name][0])
+        if chunk.has_dictionary_page and chunk.total_uncompressed_size < _REPEATS * chunk.num_values + 1024:
+            found.append(name)
+    return found
+
+
+def _cut(raw: pa.RecordBatch, most: int) -> Iterator[pa.RecordBatch]:
+    """The batch in pieces whose dictionary columns stay below `most` bytes once decoded."""
+    widest = 0
+    for column in raw.columns:
+        if pa.types.is_dictionary(column.type) and len(column.dictionary):
+            widest += pc.max(pc.binary_length(column.dictionary)).as_py() or 0
+    if widest * raw.num_rows <= most:
+        yield raw
+        return
+    step = max(1, most // widest)
+    for start in range(0, raw.num_rows, step):
+        yield raw.slice(start, step)
+
+
+def _dressed(raw: pa.RecordBatch, schema: pa.Schema, start: int) -> pa.RecordBatch:
+    """The batch with exactly the columns of `schema`; `start`: number of its first row in the file."""
+    arrays = []
+    for field in schema:
+        place = raw.schema.get_field_index(field.name)
+        if place < 0:
+            missing = field.name != ROW_NUMBER
+            arrays.append(pa.nulls(raw.num_rows, field.type) if missing else pa.arange(start, start + raw.num_rows))
+            continue
+        array = raw.column(place)
+        if pa.types.is_dictionary(array.type):
+            array = array.dictionary_decode()
+        arrays.append(array if array.type == field.type else array.cast(field.type))
+    return pa.RecordBatch.from_arrays(arrays, schema=schema)
+
+
+def _range(chunk: Any) -> tuple[Any, Any, int | None]:
+    """Smallest and largest value of a column chunk and its number of NULLs; None where unknown."""
+    stats = chunk.statistics
+    if stats is None:
+        return None, None, None
+    nulls = stats.null_count if stats.has_null_count else None
+    try:
+        if stats.has_min_max:
+            return stats.min, stats.max, nulls
+    except (ValueError, OverflowError, pa.ArrowException, ImportError):
+        pass  # a value that Python cannot hold, such as a timestamp with nanoseconds
+    return None, None, nulls
 
 
 def _merged(old: ColumnStats | None, chunk: Any) -> ColumnStats:
-    stats = chunk.statistics
-    low = high = None
-    nulls = 0.0
-    if stats is not None:
-        if stats.has_min_max:
-            low, high = stats.min, stats.max
-        nulls = float(stats.null_count or 0)
+    """Facts of the row groups so far; `null_fraction` counts NULLs until the end. Unknown once is unknown for all."""
+    low, high, nulls = _range(chunk)
+    count = float(nulls or 0)
     if old is None:
-        return ColumnStats(None, low, high, nulls)
-    low = old.min if low is None else low if old.min is None else min(low, old.min)
-    high = old.max if high is None else high if old.max is None else max(high, old.max)
-    return ColumnStats(None, low, high, old.null_fraction + nulls)
+        return ColumnStats(None, low, high, count)
+    if nulls == chunk.num_values:
+        return ColumnStats(None, old.min, old.max, old.null_fraction + count)
+    if low is None or old.min is None:
+        return ColumnStats(None, None, None, old.null_fraction + count)
+    try:
+        return ColumnStats(None, min(old.min, low), max(old.max, high), old.null_fraction + count)
+    except TypeError:
+        return ColumnStats(None, None, None, old.null_fraction + count)
 
 
 def _distinct(fact: ColumnStats, rows: int) -> float | None:
     """Whole numbers and dates cannot have more values than their range."""
+    if isinstance(fact.min, float | str | bytes):
+        return None
     try:
         span = fact.max - fact.min
         return float(min(rows, getattr(span, "days", span) + 1))

@@ -10,9 +10,12 @@ from libcpp.vector cimport vector
 
 import pyarrow as pa
 
-from sqlengine.kernels.columns cimport Column, views
+from sqlengine.kernels.columns cimport Column, view, views
 from sqlengine.kernels.columns import plain
 
+
+cdef extern from "columns.h" nogil:
+    cbool is_valid(const Column& c, int64_t row)
 
 cdef extern from "grouping.h" nogil:
     cdef cppclass RowTable:
@@ -104,13 +107,15 @@ cdef class JoinTable:
         cdef Py_ssize_t base = self.gids.size()
         self.gids.resize(base + n)
         memcpy(self.gids.data() + base, g, 4 * n)
+        cdef Column c
         if not self.null_equal:
             for column in columns:
                 if column.null_count:
-                    flags = column.is_null().to_pylist()
-                    for i in range(n):
-                        if flags[i]:
-                            self.gids[base + i] = -1
+                    c = view(plain(column))
+                    with nogil:
+                        for i in range(n):
+                            if not is_valid(c, i):
+                                self.gids[base + i] = -1
 
     def finish(self):
         """Order the rows by key; after this `find` and `expand` may be called from several threads."""
@@ -146,22 +151,33 @@ cdef class JoinTable:
         """int32 group of each probe row, -1 where it matches nothing. Several threads may."""
         return self.keys.find(columns)
 
-    def expand(self, groups, int64_t start, int64_t limit):
-        """Pairs (probe row, build row) of the probe rows from `start` on, at most about `limit` pairs but at least one row's
-        whole list: (int32 probe rows, int32 build rows, next start)."""
+    def expand(self, groups, int64_t start, int64_t limit, int64_t skip=0):
+        """At most `limit` pairs of the probe rows from `start` on, without the first `skip` pairs of row `start`:
+        (int32 probe rows, int32 build rows, next start, next skip)."""
         cdef const int32_t* g = (<const int32_t*><uintptr_t>groups.buffers()[1].address) + <Py_ssize_t>groups.offset
-        cdef int64_t n = len(groups), i = start, j
+        cdef int64_t n = len(groups), i = start, j, end, room = limit
         cdef vector[int32_t] left, right
         with nogil:
             while i < n:
                 if g[i] >= 0:
-                    for j in range(self.starts[g[i]], self.starts[g[i] + 1]):
+                    j = self.starts[g[i]] + skip
+                    end = self.starts[g[i] + 1]
+                    if end - j > room:
+                        end = j + room
+                        skip += room
+                    else:
+                        skip = 0
+                    room -= end - j
+                    while j < end:
                         left.push_back(<int32_t>i)
                         right.push_back(self.rows[j])
+                        j += 1
+                    if skip:
+                        break
                 i += 1
-                if <int64_t>left.size() >= limit:
+                if room <= 0:
                     break
-        return _int32(left), _int32(right), i
+        return _int32(left), _int32(right), i, skip
 
     def mark(self, build_rows):
         """Remember that these build rows have a match (several threads may)."""

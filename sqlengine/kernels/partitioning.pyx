@@ -9,11 +9,15 @@ from libcpp.vector cimport vector
 import pyarrow as pa
 
 
+cdef extern from "columns.h" nogil:
+    uint64_t mix(uint64_t x)
+
+
 def partition(hashes, int count, int level=0):
     """(int32 row numbers grouped by partition, in input order within each; list of count + 1 offsets)."""
     cdef Py_ssize_t n = len(hashes), i
     cdef const uint64_t* h = (<const uint64_t*><uintptr_t>hashes.buffers()[1].address) + <Py_ssize_t>hashes.offset
-    cdef uint64_t seed = <uint64_t>0x9E3779B97F4A7C15ULL * <uint64_t>(2 * level + 1)
+    cdef uint64_t seed = <uint64_t>0x9E3779B97F4A7C15ULL * <uint64_t>(level + 1)
     cdef vector[uint32_t] part
     cdef vector[int64_t] start
     buffer = pa.allocate_buffer(4 * n)
@@ -23,8 +27,9 @@ def partition(hashes, int count, int level=0):
         part.resize(n)
         start.resize(count + 1)
         for i in range(n):
-            # Multiply-shift: the high bits of a product with an odd constant, scaled to the number of partitions.
-            p = <uint32_t>((((h[i] * seed) >> 32) * <uint64_t>count) >> 32)
+            # A full mix per level: products with different constants alone share their high bits, so that a partition
+            # of one level would fall into a few partitions of the next.
+            p = <uint32_t>(((mix(h[i] ^ seed) >> 32) * <uint64_t>count) >> 32)
             part[i] = p
             start[p + 1] += 1
         for i in range(count):

@@ -16,6 +16,7 @@ from sqlengine.errors import DataError
 from sqlengine.expr.evaluate import predicate_mask
 from sqlengine.expr.nodes import Expr
 from sqlengine.kernels.grouping import JoinTable
+from sqlengine.kernels.selection import has_repeats, row_flags
 from sqlengine.settings import Settings
 
 # Kinds by what they give, from the probe's side.
@@ -91,17 +92,16 @@ class BuildSide:
 
     def pairs(self, batch: pa.RecordBatch, groups: pa.Array) -> Iterator[tuple[pa.Array, pa.Array]]:
         """Matching (probe rows, build rows) in bounded pieces, the residual applied."""
-        start = 0
-        limit = self.settings.batch_rows
+        assert self.rows is not None
+        start = skip = 0
+        limit = pairs_at_once(batch, self.rows, self.settings)
         while start < batch.num_rows:
-            probe_rows, build_rows, start = self.table.expand(groups, start, limit)
-            for at in range(0, len(probe_rows), limit):
-                left, right = probe_rows.slice(at, limit), build_rows.slice(at, limit)
-                if self.shape.residual is not None:
-                    mask = predicate_mask(self.shape.residual, self.joined(batch, left, right), self.settings)
-                    left, right = left.filter(mask), right.filter(mask)
-                if len(left):
-                    yield left, right
+            left, right, start, skip = self.table.expand(groups, start, limit, skip)
+            if self.shape.residual is not None and len(left):
+                mask = predicate_mask(self.shape.residual, self.joined(batch, left, right), self.settings)
+                left, right = left.filter(mask), right.filter(mask)
+            if len(left):
+                yield left, right
 
     def joined(self, batch: pa.RecordBatch, probe_rows: pa.Array, build_rows: pa.Array) -> pa.RecordBatch:
         """All columns of both sides for some pairs: what a residual may read."""
@@ -121,6 +121,12 @@ class BuildSide:
                 source, rows = (self.rows if build_rows is not None else None), build_rows
             columns.append(source.column(item.name).take(rows) if source is not None else pa.nulls(count, item.type))
         return _batch(columns, self.shape.schema, count)
+
+
+def pairs_at_once(probe_rows: pa.RecordBatch, build_rows: pa.RecordBatch, settings: Settings) -> int:
+    """How many pairs of rows of these two make about one batch."""
+    width = sum(b.nbytes // max(1, b.num_rows) for b in (probe_rows, build_rows)) + 1
+    return max(1, min(settings.batch_rows, settings.batch_bytes // width))
 
 
 def probe(side: BuildSide, batch: pa.RecordBatch, matched: list[pa.Array] | None) -> Iterator[pa.RecordBatch]:
@@ -146,8 +152,7 @@ def flags(count: int, matched: Sequence[pa.Array]) -> pa.Array:
     """Booleans for the rows of a batch: which of them are in `matched`."""
     if not matched:
         return pa.repeat(pa.scalar(False), count)
-    rows = pa.concat_arrays(matched) if len(matched) > 1 else matched[0]
-    return pc.is_in(pa.array(range(count), pa.int32()), value_set=rows)
+    return row_flags(pa.concat_arrays(matched) if len(matched) > 1 else matched[0], count)
 
 
 def unmatched_output(side: BuildSide, batch: pa.RecordBatch, has_match: pa.Array) -> Iterator[pa.RecordBatch]:
@@ -181,7 +186,7 @@ def unmatched_output(side: BuildSide, batch: pa.RecordBatch, has_match: pa.Array
 def check_single(matched: Sequence[pa.Array]) -> None:
     """A scalar subquery may match each row once."""
     rows = pa.concat_arrays(matched) if matched else None
-    if rows is not None and len(rows) != pc.count_distinct(rows).as_py():
+    if rows is not None and has_repeats(rows):
         raise DataError(
             "a subquery used as a value returned more than one row",
             code="more_than_one_row",

@@ -20,8 +20,9 @@ from sqlengine.errors import InternalError
 from sqlengine.expr.evaluate import evaluate
 from sqlengine.expr.nodes import Expr
 from sqlengine.expr.statistics import Stats
+from sqlengine.kernels.selection import product_rows, row_flags
 from sqlengine.operators.base import SINGLE, Batches, Distribution, MemoryNeed, Operator
-from sqlengine.operators.join_table import check_single
+from sqlengine.operators.join_table import check_single, pairs_at_once
 from sqlengine.runtime.partitioned_buffer import PartitionedBuffer
 from sqlengine.runtime.task import Task
 from sqlengine.settings import Settings
@@ -66,8 +67,7 @@ class NestedLoopJoin(Operator):
         unknown = matched
         gives_pairs = self.kind in ("inner", "probe_outer", "full", "single")
         for number, build in enumerate(held.read(0)):
-            width = max(1, batch.nbytes // max(1, rows) + build.nbytes // build.num_rows)
-            at_once = max(1, min(task.settings.batch_rows, task.settings.batch_bytes // width))
+            at_once = pairs_at_once(batch, build, task.settings)
             step = max(1, at_once // build.num_rows)
             build_step = min(build.num_rows, at_once)
             for start in range(0, rows, step):
@@ -75,24 +75,23 @@ class NestedLoopJoin(Operator):
                     task.cancel.check()
                     n = min(step, rows - start)
                     m = min(build_step, build.num_rows - build_start)
-                    left = pa.array([i for i in range(start, start + n) for _ in range(m)], pa.int32())
-                    right = pa.array(list(range(build_start, build_start + m)) * n, pa.int32())
+                    left, right = product_rows(start, n, build_start, m)
                     truth = self._truth(batch, build, left, right, task.settings)
                     if truth is not None:
                         if self.null_aware and truth.null_count:
-                            unknown = pc.or_(unknown, _flag(left.filter(truth.is_null()), rows))
+                            unknown = pc.or_(unknown, row_flags(left.filter(truth.is_null()), rows))
                         mask = pc.fill_null(truth, False)
                         left, right = left.filter(mask), right.filter(mask)
                     if not len(left):
                         continue
                     if self.kind != "inner":
-                        now = _flag(left, rows)
+                        now = row_flags(left, rows)
                         if self.kind == "single":
                             again = pc.any(pc.and_(matched, now)).as_py()
                             check_single([left, left] if again else [left])
                         matched = pc.or_(matched, now)
                     if self.kind == "full":
-                        build_seen[number] = pc.or_(build_seen[number], _flag(right, build.num_rows))
+                        build_seen[number] = pc.or_(build_seen[number], row_flags(right, build.num_rows))
                     if gives_pairs:
                         yield self._output(batch, build, left, right)
         yield from self._whole(batch, matched, unknown)
@@ -162,7 +161,3 @@ class NestedLoopJoin(Operator):
 
     def describe(self) -> str:
         return self.kind
-
-
-def _flag(rows: pa.Array, count: int) -> pa.Array:
-    return pc.is_in(pa.array(range(count), pa.int32()), value_set=rows)

@@ -67,8 +67,9 @@ def group_values(spec: AggregateSpec, batch: pa.RecordBatch, groups: pa.Array, c
         raise NotSupportedError(f"the aggregate {spec.name} is not supported with ORDER BY, DISTINCT or a window frame")
     parameter = _parameter(spec, values)
     items = values[0].to_pylist()
+    nothing = 0.0 if spec.name == "entropy" else None
     results = [
-        make(items[offsets[i] : offsets[i + 1]], parameter) if offsets[i] < offsets[i + 1] else None
+        make(items[offsets[i] : offsets[i + 1]], parameter) if offsets[i] < offsets[i + 1] else nothing
         for i in range(count)
     ]
     return pa.array([_fitted(value, spec.type) for value in results], spec.type)

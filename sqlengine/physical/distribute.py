@@ -54,7 +54,7 @@ def _spread(operator: Operator, partitions: int) -> tuple[Operator, Distribution
             # The step runs inside one task again and again.
             operator = replace(operator, step=for_one_task(operator.step))
     needs = operator.needs()
-    if all(how.kind == "single" for how in given) and all(need.kind != "shared" for need in needs):
+    if given and all(how.kind == "single" for how in given) and all(need.kind != "shared" for need in needs):
         return operator.with_children(tuple(inputs)), SINGLE  # one task has everything any need could ask for
     for i, need in enumerate(needs):
         inputs[i], given[i] = _satisfy(inputs[i], given[i], need, partitions)

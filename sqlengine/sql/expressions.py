@@ -69,6 +69,9 @@ class ExpressionBinder:
                 return known
         location = self.text.of(node)
         kind = type(node)
+        if kind in _BINARY and node.args.get("negate"):
+            # `a NOT LIKE b` is one node with a flag.
+            return bind_call("not", [self._call(_BINARY[kind], node, [node.this, node.expression])], location=location)
         if kind in _BINARY:
             return self._call(_BINARY[kind], node, [node.this, node.expression])
         if kind in _AGGREGATES or (isinstance(node, exp.Anonymous | exp.Func) and find_aggregate(_name(node))):
