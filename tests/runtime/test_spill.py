@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from dataclasses import replace
+from pathlib import Path
 
 import pyarrow as pa
 import pytest
@@ -135,6 +136,7 @@ def test_truncated_file_is_an_error_not_wrong_rows(settings):
     directory.close()
 
 
+ROOT = Path(__file__).parents[2]  # where the child finds the package
 CHILD = """
 import sys, time, pyarrow as pa
 from dataclasses import replace
@@ -150,7 +152,8 @@ if sys.argv[2] == "wait":
 
 
 def test_orphans_of_a_killed_process_are_swept_and_those_of_a_living_one_are_not(settings, tmp_path):
-    child = subprocess.Popen([sys.executable, "-c", CHILD, str(tmp_path), "wait"], stdout=subprocess.PIPE, text=True)
+    command = [sys.executable, "-c", CHILD, str(tmp_path), "wait"]
+    child = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT)
     try:
         assert child.stdout.readline() == "ready\n"
         SpillDirectory.open(settings)
@@ -165,5 +168,5 @@ def test_orphans_of_a_killed_process_are_swept_and_those_of_a_living_one_are_not
 
 
 def test_a_process_that_forgets_to_close_leaves_nothing(tmp_path):
-    subprocess.run([sys.executable, "-c", CHILD, str(tmp_path), "go"], check=True, stdout=subprocess.DEVNULL)
+    subprocess.run([sys.executable, "-c", CHILD, str(tmp_path), "go"], check=True, stdout=subprocess.DEVNULL, cwd=ROOT)
     assert list(tmp_path.iterdir()) == []
