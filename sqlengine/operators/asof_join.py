@@ -21,8 +21,8 @@ from sqlengine.expr.statistics import Stats
 from sqlengine.kernels.sorting import SortKeys
 from sqlengine.operators.base import SINGLE, Batches, Distribution, MemoryNeed, Operator
 from sqlengine.operators.external_sort import sort_need
-from sqlengine.runtime.sort_column import SortColumn
 from sqlengine.operators.whole_groups import joined
+from sqlengine.runtime.sort_column import SortColumn
 from sqlengine.runtime.sorted_runs import SortedRuns
 from sqlengine.runtime.task import Task
 from sqlengine.settings import Settings

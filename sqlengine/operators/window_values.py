@@ -82,9 +82,8 @@ class Partitions:
 
 def window_values(call: WindowSpec, parts: Partitions) -> pa.Array:
     """The call's value for each row."""
-    if call.arg_order:
-        if not call.aggregate:
-            raise NotSupportedError(f"ORDER BY inside the window function {call.name} is not supported")
+    if call.arg_order and not call.aggregate:
+        raise NotSupportedError(f"ORDER BY inside the window function {call.name} is not supported")
     if call.name in _RANKING:
         return _ranking(call, parts)
     if call.name in ("lag", "lead"):
