@@ -1,12 +1,12 @@
 """ASOF JOIN: each left row with the nearest right row.
 
-1. Both sides are sorted by the equality keys and then by the compared column, in the direction in which the nearest match
-   of a left row is the last right row passed: ascending for `>=` and `>`, descending for `<=` and `<`.
-2. The sides are merged: per left batch the right rows that can still match are found by binary search in a window of the
-   sorted right side that moves forward.
+1. Both sides are sorted by the equality keys and then by the compared column, in the direction in which the nearest
+   match of a left row is the last right row passed: ascending for `>=` and `>`, descending for `<=` and `<`.
+2. The sides are merged: per left batch the right rows that can still match are found by binary search in a window of
+   the sorted right side that moves forward.
 
-NULL in a key or a compared column never matches. Held: what the two sorts hold, a left batch, and the right rows between
-the first and the last match of a left batch. Output is in the sorted order of the left side.
+NULL in a key or a compared column never matches. Held: what the two sorts hold, a left batch, and the right rows
+between the first and the last match of a left batch. Output is in the sorted order of the left side.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ from sqlengine.settings import Settings
 
 @dataclass(frozen=True)
 class AsofJoin(Operator):
-    """`comparison` (ge, gt, le, lt) stands between `left_by` and `right_by`; `outer` keeps left rows without a match."""
+    """`comparison` (ge, gt, le, lt) stands between `left_by` and `right_by`; `outer` keeps left rows without a
+    match."""
 
     left_keys: tuple[str, ...]
     right_keys: tuple[str, ...]

@@ -4,8 +4,8 @@
 2. Pieces of whole groups are taken from the sorted stream; each call orders, filters and folds the piece by itself
    (`ordered_values`), so calls with different orders need no further pass over the input.
 
-Held: what the sort holds, then a piece with its working copies. A group that does not fit in memory is an error that says
-so (its value, an array or a text of everything, is usually as large). Output is in the order of the keys.
+Held: what the sort holds, then a piece with its working copies. A group that does not fit in memory is an error that
+says so (its value, an array or a text of everything, is usually as large). Output is in the order of the keys.
 """
 
 from __future__ import annotations

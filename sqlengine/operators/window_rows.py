@@ -1,11 +1,11 @@
 """Window functions.
 
 1. Rows are sorted by the partition's columns and the order (`SortedRuns`, spilling).
-2. Pieces of whole partitions are taken from the sorted stream; for a piece the bounds of each row's partition, peers and
-   frame are found once per frame, then each call is computed for all rows of the piece (`window_values`).
+2. Pieces of whole partitions are taken from the sorted stream; for a piece the bounds of each row's partition, peers
+   and frame are found once per frame, then each call is computed for all rows of the piece (`window_values`).
 
-Held: what the sort holds, then a piece with its working copies. A partition that does not fit in memory is an error that
-says so. Output is in the sorted order.
+Held: what the sort holds, then a piece with its working copies. A partition that does not fit in memory is an error
+that says so. Output is in the sorted order.
 """
 
 from __future__ import annotations

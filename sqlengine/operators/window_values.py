@@ -1,9 +1,9 @@
 """The values of one window call for sorted rows of whole partitions.
 
 Frames are half-open row ranges, one per row, or up to three when EXCLUDE cuts rows out of the middle. Sums come from a
-segment tree (no error of differences of running sums), navigation from counting eligible rows, and every other aggregate
-from its rows written out frame by frame in bounded portions (`ordered_values`). Source of the tree over frames: Leis et
-al., "Efficient Processing of Window Functions in Analytical SQL Queries", VLDB 2015.
+segment tree (no error of differences of running sums), navigation from counting eligible rows, and every other
+aggregate from its rows written out frame by frame in bounded portions (`ordered_values`). Source of the tree: Leis
+et al., "Efficient Processing of Window Functions in Analytical SQL Queries", VLDB 2015.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ _RANKING = frozenset({"row_number", "rank", "dense_rank", "percent_rank", "cume_
 class WindowSpec:
     """One call. `args`, `filter` and the bounds name input columns.
 
-    Bounds: ("unbounded_preceding",), ("preceding", key), ("current",), ("following", key), ("unbounded_following",). For
-    ROWS and GROUPS the key's column holds the offset (a whole number). For RANGE it holds the boundary itself: the value
-    of the order column minus or plus the offset (minus for PRECEDING of an ascending order, plus of a descending one),
-    so that the arithmetic is that of the expressions. `exclude`: no_others, current_row, group, ties.
+    Bounds: ("unbounded_preceding",), ("preceding", key), ("current",), ("following", key), ("unbounded_following",).
+    For ROWS and GROUPS the key's column holds the offset (a whole number). For RANGE it holds the boundary itself: the
+    value of the order column minus or plus the offset (minus for PRECEDING of an ascending order, plus of a descending
+    one), so that the arithmetic is that of the expressions. `exclude`: no_others, current_row, group, ties.
     """
 
     name: str
@@ -241,7 +241,8 @@ def _aggregated(call: WindowSpec, parts: Partitions, frames: Frames) -> pa.Array
     if call.name in ("count", "count_star", "sum", "avg") and not call.distinct:
         return _summed(call, parts, frames)
     spec = AggregateSpec(
-        call.name, call.output, call.args, call.arg_types, call.type, call.filter, call.distinct, call.arg_order, call.options
+        call.name, call.output, call.args, call.arg_types, call.type, call.filter, call.distinct, call.arg_order,
+        call.options,
     )
     keys = {*call.args, *(c.key for c in call.arg_order), *([call.filter] if call.filter else [])}
     source = parts.rows.select(sorted(keys)) if keys else parts.rows.select([0])

@@ -1,3 +1,4 @@
+# ruff: noqa: E501 (SQL on one line)
 """Sorting, DISTINCT ON, ordered aggregates and ASOF joins against DuckDB, in memory and spilling."""
 
 from __future__ import annotations

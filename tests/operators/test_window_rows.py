@@ -1,3 +1,4 @@
+# ruff: noqa: E501 (SQL on one line)
 """Window functions against DuckDB, over random partitions with ties, NULLs and every kind of frame."""
 
 from __future__ import annotations
