@@ -88,12 +88,42 @@ struct KeyRows {
         struct Item { uint64_t prefix; int32_t row; uint8_t null; };
         std::vector<Item> items(n);
         for (int64_t i = 0; i < n; i++) items[i] = {prefix(i), (int32_t)i, data.empty() ? (uint8_t)0 : (begin(i) < ends[i] ? data[begin(i)] : (uint8_t)0)};
-        std::sort(items.begin(), items.end(), [&](const Item& a, const Item& b) {
-            if (a.null != b.null) return a.null < b.null;
-            if (a.prefix != b.prefix) return a.prefix < b.prefix;
+        auto longer = [&](const Item& a, const Item& b) {
             int r = compare(a.row, *this, b.row);
             return r ? r < 0 : a.row < b.row;
-        });
+        };
+        if (n < 1024) {
+            std::sort(items.begin(), items.end(), [&](const Item& a, const Item& b) {
+                if (a.null != b.null) return a.null < b.null;
+                return a.prefix != b.prefix ? a.prefix < b.prefix : longer(a, b);
+            });
+        } else {
+            // Radix sort from the last byte of the prefix to the null byte, stable; bytes that never differ cost nothing.
+            std::vector<int64_t> counts(9 * 256, 0);
+            for (auto& x : items) {
+                for (int b = 0; b < 8; b++) counts[b * 256 + (x.prefix >> (8 * b) & 255)]++;
+                counts[8 * 256 + x.null]++;
+            }
+            std::vector<Item> other(n);
+            for (int b = 0; b < 9; b++) {
+                int64_t* c = counts.data() + b * 256;
+                auto digit = [b](const Item& x) { return b < 8 ? (int)(x.prefix >> (8 * b) & 255) : (int)x.null; };
+                if (c[digit(items[0])] == n) continue;
+                int64_t total = 0;
+                for (int d = 0; d < 256; d++) { int64_t k = c[d]; c[d] = total; total += k; }
+                for (auto& x : items) other[c[digit(x)]++] = x;
+                items.swap(other);
+            }
+            // Rows that agree so far differ only behind the prefix, if at all.
+            for (int64_t i = 0; i < n;) {
+                int64_t j = i + 1;
+                bool more = ends[items[i].row] - begin(items[i].row) > 9;
+                for (; j < n && items[j].prefix == items[i].prefix && items[j].null == items[i].null; j++)
+                    more = more || ends[items[j].row] - begin(items[j].row) > 9;
+                if (more && j - i > 1) std::sort(items.begin() + i, items.begin() + j, longer);
+                i = j;
+            }
+        }
         for (int64_t i = 0; i < n; i++) out[i] = items[i].row;
     }
 };

@@ -52,7 +52,8 @@ class SortedRuns:
 
     def add(self, batch: pa.RecordBatch) -> None:
         batch = compact(batch)
-        size = 3 * batch.nbytes + 24 * batch.num_rows
+        # The rows, their sorted copy and keys, and two items of 16 bytes per row while sorting.
+        size = 3 * batch.nbytes + 40 * batch.num_rows
         if not self._reservation.try_grow(size):
             self._write_run()
             self._reservation.grow(size)
