@@ -36,10 +36,10 @@ class AggregateSpec:
 _FOLDS = {
     "sum": "sum", "min": "min", "max": "max", "any_value": "first", "first": "first", "last": "last",
     "bool_and": "min", "bool_or": "max", "bit_and": "bit_and", "bit_or": "bit_or", "bit_xor": "bit_xor",
-    "product": "product",
+    "product": "product", "count_if": "sum",
 }  # fmt: skip
 _MOMENTS = frozenset({"var_samp", "var_pop", "stddev_samp", "stddev_pop", "sem"})
-HASH_AGGREGATES = frozenset({*_FOLDS, *_MOMENTS, "count", "count_star", "count_if", "avg"})
+HASH_AGGREGATES = frozenset({*_FOLDS, *_MOMENTS, "count", "count_star", "avg"})
 
 
 def is_hashable(spec: AggregateSpec) -> bool:
@@ -59,10 +59,12 @@ def state_fields(spec: AggregateSpec) -> list[pa.Field]:
 
 def _state_types(spec: AggregateSpec) -> list[pa.DataType]:
     match spec.name:
-        case "count" | "count_star" | "count_if":
+        case "count" | "count_star":
             return [pa.int64()]
         case "avg":
             return [_sum_type(spec.arg_types[0]), pa.int64()]
+        case "count_if":
+            return [pa.int64()]  # like a sum, NULL without a value that is not NULL
         case "sum":
             return [_sum_type(spec.arg_types[0])]
         case name if name in _FOLDS:
@@ -87,7 +89,7 @@ class State:
         self._types = _state_types(spec)
         self._moments = Moments() if name in _MOMENTS else None
         self._folds: list[Fold] = []
-        if name in ("count", "count_star", "count_if"):
+        if name in ("count", "count_star"):
             self._folds = [Fold("count", None), Fold("sum", pa.int64())]
         elif name == "avg":
             self._folds = [Fold("sum", self._types[0]), Fold("count", None), Fold("sum", pa.int64())]
@@ -112,8 +114,6 @@ class State:
                     self._folds[0].update(groups, count, None)
                 case "count":
                     self._folds[0].update(groups, count, columns[0])
-                case "count_if":
-                    self._folds[0].update(groups.filter(pc.fill_null(columns[0], False)), count, None)
                 case "avg":
                     self._folds[0].update(groups, count, columns[0])
                     self._folds[1].update(groups, count, columns[0])
@@ -129,7 +129,7 @@ class State:
         """Fold partial states in."""
         with _overflow(self._spec):
             match self._spec.name:
-                case "count" | "count_star" | "count_if":
+                case "count" | "count_star":
                     self._folds[1].update(groups, count, columns[0])
                 case "avg":
                     self._folds[0].update(groups, count, columns[0])
@@ -144,7 +144,7 @@ class State:
         """The states of all groups, one array per state column."""
         with _overflow(self._spec):
             match self._spec.name:
-                case "count" | "count_star" | "count_if":
+                case "count" | "count_star":
                     return [self._counted(0, 1, count)]
                 case "avg":
                     return [self._folds[0].result(self._types[0], count), self._counted(1, 2, count)]
