@@ -2,58 +2,83 @@
 
 from __future__ import annotations
 
-import glob
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from sqlengine.errors import FileError, NotSupportedError
+from sqlengine.errors import BindError, NotSupportedError
+from sqlengine.formats.arrow_ipc import ArrowSource
 from sqlengine.formats.base import Source
-from sqlengine.formats.csv import CsvSource
+from sqlengine.formats.csv import csv_source
+from sqlengine.formats.json import JsonSource
+from sqlengine.formats.options import ReaderOptions
 from sqlengine.formats.parquet import ParquetSource
+from sqlengine.formats.paths import expand, place
 
-_BY_SUFFIX = {".parquet": "parquet", ".pq": "parquet", ".csv": "csv", ".tsv": "csv"}
+
+@dataclass(frozen=True)
+class Format:
+    """How files of a format are known (`suffixes`) and opened."""
+
+    suffixes: tuple[str, ...]
+    open: Callable[[tuple[str, ...], ReaderOptions], Source]
+
+
+def _parquet(paths: tuple[str, ...], options: ReaderOptions) -> Source:
+    return ParquetSource(paths, options.flag("union_by_name"), options.flag("file_row_number"))
+
+
+def _json(paths: tuple[str, ...], options: ReaderOptions) -> Source:
+    layouts = {"auto": "auto", "array": "array", "newline_delimited": "lines", "nd": "lines", "lines": "lines"}
+    layout = str(options.take("format", default="auto")).lower()
+    if layout not in layouts:
+        raise BindError(f"read_json: format must be one of {', '.join(layouts)}, not {layout!r}", code="bad_option")
+    return JsonSource(
+        paths,
+        layouts[layout],
+        options.types("columns"),
+        options.number("sample_size", default=20480, low=1),
+        options.flag("ignore_errors"),
+    )
+
+
+FORMATS: dict[str, Format] = {
+    "parquet": Format((".parquet", ".pq", ".parq"), _parquet),
+    "csv": Format((".csv", ".tsv", ".csv.gz", ".tsv.gz", ".csv.zst", ".tsv.zst"), csv_source),
+    "json": Format((".json", ".jsonl", ".ndjson", ".json.gz", ".jsonl.gz", ".json.zst", ".jsonl.zst"), _json),
+    "arrow": Format((".arrow", ".arrows", ".feather", ".ipc"), lambda paths, options: ArrowSource(paths)),
+}
 
 
 def open_source(paths: str | Sequence[str], format: str | None = None, options: dict[str, Any] | None = None) -> Source:
-    """The rows of files: one path, a glob, or several of them. The format follows from the name unless given."""
-    files = expand([paths] if isinstance(paths, str) else list(paths))
-    kind = format or _BY_SUFFIX.get(os.path.splitext(files[0])[1].lower())
-    given = dict(options or {})
-    match kind:
-        case "parquet":
-            _no_more(given, "read_parquet")
-            return ParquetSource(tuple(files))
-        case "csv":
-            source = CsvSource(
-                tuple(files), str(given.pop("delim", given.pop("sep", ""))), given.pop("header", None),
-                str(given.pop("nullstr", "")),
-            )  # fmt: skip
-            _no_more(given, "read_csv")
-            return source
-    raise NotSupportedError(f"no reader for {files[0]!r}: use read_parquet or read_csv")
+    """The rows of files: a path, a glob, a directory, or several of them. The format follows from the names unless given.
+
+    Every reader takes `hive_partitioning` (found from the paths unless set), `hive_types` and `filename`; the others are
+    the format's own. Raises FileError (missing, no permission, no match), FormatError (not what it should be), BindError
+    (an option the reader lacks).
+    """
+    given = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
+    if format is not None and format not in FORMATS:
+        raise NotSupportedError(f"there is no format {format!r}", hint=f"one of {', '.join(FORMATS)}")
+    known = [s for f in FORMATS.values() for s in f.suffixes]
+    files = expand(given, FORMATS[format].suffixes if format else known)
+    kind = format or format_of(files[0])
+    if kind is None:
+        raise NotSupportedError(
+            f"the format of {files[0]!r} cannot be told from its name",
+            hint="use read_parquet, read_csv, read_json or read_arrow",
+        )
+    reader = ReaderOptions(f"read_{kind}", options or {})
+    hive = reader.flag("hive_partitioning", default=None)
+    hive_types = reader.types("hive_types")
+    filename = reader.flag("filename")
+    source = FORMATS[kind].open(tuple(files), reader)
+    reader.finish()
+    return place(source, files, hive, filename, hive_types)
 
 
-def _no_more(options: dict[str, Any], reader: str) -> None:
-    if options:
-        raise NotSupportedError(f"{reader} does not support the option {next(iter(options))}")
-
-
-def expand(patterns: Sequence[str]) -> list[str]:
-    """The files that paths and globs stand for, sorted within each pattern; FileError if there is none."""
-    files: list[str] = []
-    for pattern in patterns:
-        if any(c in pattern for c in "*?["):
-            found = sorted(glob.glob(pattern, recursive=True))
-            if not found:
-                raise FileError(f"no file matches {pattern!r}", code="file_not_found")
-            files += found
-        elif not os.path.exists(pattern):
-            near = sorted(glob.glob(os.path.join(glob.escape(os.path.dirname(pattern)) or ".", "*")))[:3]
-            hint = f"there are {', '.join(os.path.basename(n) for n in near)}" if near else None
-            raise FileError(f"file {pattern!r} does not exist", code="file_not_found", hint=hint)
-        elif not os.access(pattern, os.R_OK):
-            raise FileError(f"no permission to read {pattern!r}", code="file_permission")
-        else:
-            files.append(pattern)
-    return files
+def format_of(path: str) -> str | None:
+    """The format that a file's name says."""
+    lower = path.lower()
+    return next((name for name, f in FORMATS.items() if lower.endswith(f.suffixes)), None)

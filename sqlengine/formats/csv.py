@@ -134,3 +134,10 @@ def _failed(path: str, error: Exception) -> FormatError:
         f"cannot read {path}: {str(error).splitlines()[0]}",
         hint="check the delimiter and the row it names, or read the column as text in a corrected file",
     )
+
+
+def csv_source(paths: tuple[str, ...], options: Any) -> CsvSource:
+    return CsvSource(
+        paths, str(options.take("delim", "sep", "delimiter", default="")), options.flag("header", default=None),
+        str(options.take("nullstr", "null", default="")),
+    )  # fmt: skip

@@ -137,7 +137,9 @@ class ParquetSource:
                     continue
                 size = int(sum(self._size(group, name, places) for name in columns))
                 last = found[-1] if found else None
-                joins = last is not None and last.path == path and last.part[1][-1] == number - 1 and not self.row_number
+                joins = (
+                    last is not None and last.path == path and last.part[1][-1] == number - 1 and not self.row_number
+                )
                 if last is not None and joins and (last.bytes or 0) + size <= _SMALL_SPLIT_BYTES:
                     numbers = (*last.part[1], number)
                     together = Split(
@@ -221,7 +223,9 @@ class ParquetSource:
             for number in range(min(footer.num_row_groups, 4)):
                 group = footer.row_group(number)
                 size = sum(
-                    min(group.column(p).total_uncompressed_size, 2 << 20) for name in columns for p in places.get(name, [])
+                    min(group.column(p).total_uncompressed_size, 2 << 20)
+                    for name in columns
+                    for p in places.get(name, [])
                 )
                 largest = max(largest, size)
         return min(largest, 8 << 20)
