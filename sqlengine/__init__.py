@@ -7,6 +7,8 @@
 
 from __future__ import annotations
 
+import sys
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from sqlengine import errors
@@ -34,3 +36,14 @@ def sql(query: str) -> Relation:
     if _default is None:
         _default = connect()
     return _default.sql(query)
+
+
+class _Package(ModuleType):
+    """Importing the subpackage `sqlengine.sql` sets an attribute of that name here; the function `sql` must stay."""
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if name != "sql" or not isinstance(value, ModuleType):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package

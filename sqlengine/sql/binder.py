@@ -14,7 +14,7 @@ from typing import Any
 import pyarrow as pa
 from sqlglot import exp
 
-from sqlengine.errors import BindError, NotSupportedError
+from sqlengine.errors import BindError, NotSupportedError, ParseError
 from sqlengine.expr.coercion import cast_to, common_of, common_type
 from sqlengine.expr.evaluate import evaluate_constant
 from sqlengine.expr.nodes import (
@@ -254,6 +254,8 @@ class Binder:
         return ExpressionBinder(self, scope, self.text, where, **more)
 
     def _select(self, tree: exp.Select, outer: Scope | None) -> tuple[p.Plan, Names]:
+        if not tree.expressions:
+            raise ParseError("the select list is empty", hint="name a column, or use *", location=self.text.of(tree))
         for clause in ("windows", "qualify", "laterals", "sample", "pivots"):
             if tree.args.get(clause):
                 raise NotSupportedError(f"{clause.upper()} is not supported yet", location=self.text.of(tree))
@@ -310,12 +312,14 @@ class Binder:
     def _star(self, star: exp.Star, table: str | None, scope: Scope) -> list[tuple[str, exp.Expression | Expr]]:
         excluded = {e.name.lower() for e in (star.args.get("except_") or star.args.get("except") or ())}
         replaced = {e.alias.lower(): e.this for e in star.args.get("replace") or ()}
+        renamed = {e.this.name.lower(): e.alias for e in star.args.get("rename") or ()}
         items: list[tuple[str, exp.Expression | Expr]] = []
         for c in scope.columns:
             if table is None and c.key in scope.hidden:
                 continue
             if (table is None or c.table.lower() == table.lower()) and c.name.lower() not in excluded:
-                items.append((c.name, replaced.get(c.name.lower()) or ColumnRef(c.type, c.key)))
+                shown = renamed.get(c.name.lower(), c.name)
+                items.append((shown, replaced.get(c.name.lower()) or ColumnRef(c.type, c.key)))
         if not items:
             raise BindError(
                 "SELECT * needs a FROM clause with columns" if table is None else f'table "{table}" is not in this query',
@@ -402,6 +406,8 @@ class Binder:
             return plan
         if isinstance(limit, exp.Fetch):
             raise NotSupportedError("FETCH FIRST is not supported, use LIMIT", location=self.text.of(limit))
+        if limit is not None and limit.args.get("limit_options"):
+            raise NotSupportedError("LIMIT with a percentage is not supported yet", location=self.text.of(limit))
         count = None if limit is None else self._count(limit.expression, "LIMIT")
         return p.Limit(plan, count, 0 if offset is None else self._count(offset.expression, "OFFSET") or 0)
 
@@ -507,12 +513,15 @@ class _Grouping:
                 elif not _has_aggregate(item):
                     self._key(self._plain(item))
             return
+        kinds = {exp.Rollup: "rollup", exp.Cube: "cube", exp.GroupingSets: "grouping_sets"}
         for node in group.expressions:
-            self._key(self._key_expr(node, items))
+            if type(node) not in kinds:
+                self._key(self._key_expr(node, items))
         plain = tuple(range(len(self._keys)))
         sets: list[tuple[int, ...]] | None = None
-        for kind in ("rollup", "cube", "grouping_sets"):
-            for node in group.args.get(kind) or ():
+        for type_, kind in kinds.items():
+            inside = [n for n in group.expressions if isinstance(n, type_)]
+            for node in (*inside, *(group.args.get(kind) or ())):
                 made = self._set_list(kind, node, items)
                 sets = made if sets is None else [(*a, *b) for a in sets for b in made]
         if sets is not None:
