@@ -1,0 +1,212 @@
+"""What a CSV file looks like: delimiter, header, column names and types, found from its first part."""
+
+from __future__ import annotations
+
+import gzip
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.csv as pacsv
+
+from sqlengine.errors import BindError, FileError, FormatError
+from sqlengine.types import canonical
+
+_DELIMITERS = ",\t;|"
+_SAMPLE_BYTES = 1 << 20
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """How to cut the text into cells. `delimiter` '' and `header` None are found by `sniffed`. `skip` lines come before
+    everything; `null_texts` are read as NULL when they are not quoted."""
+
+    delimiter: str = ""
+    quote: str = '"'
+    escape: str = '"'
+    header: bool | None = None
+    skip: int = 0
+    null_texts: tuple[str, ...] = ("",)
+    compression: str = ""
+    date_format: str = ""
+    timestamp_format: str = ""
+
+    def parse_options(self, skip_broken: bool = False) -> Any:
+        return pacsv.ParseOptions(
+            delimiter=self.delimiter or ",",
+            quote_char=self.quote or False,
+            double_quote=self.escape == self.quote,
+            escape_char=self.escape if self.escape not in ("", self.quote) else False,
+            newlines_in_values=bool(self.quote),
+            invalid_row_handler=(lambda row: "skip") if skip_broken else None,
+        )
+
+    def convert_options(self, types: Any = None, columns: list[str] | None = None) -> Any:
+        formats = [f for f in (self.timestamp_format, self.date_format) if f]
+        return pacsv.ConvertOptions(
+            column_types=types,
+            include_columns=columns,
+            null_values=list(self.null_texts),
+            strings_can_be_null=True,
+            quoted_strings_can_be_null=False,
+            true_values=["true", "True", "TRUE", "t", "1"],
+            false_values=["false", "False", "FALSE", "f", "0"],
+            timestamp_parsers=[*formats, pacsv.ISO8601] if formats else [],
+        )
+
+
+def open_bytes(path: str, compression: str = "") -> Any:
+    """The bytes of a file, decompressed as its name or the option says."""
+    kind = compression or {"gz": "gzip", "zst": "zstd"}.get(path.lower().rsplit(".", 1)[-1], "none")
+    try:
+        if kind in ("gzip", "gz"):
+            return gzip.open(path, "rb")
+        if kind in ("zstd", "zst"):
+            return pa.CompressedInputStream(pa.OSFile(path), "zstd")
+        if kind in ("none", "uncompressed", "auto"):
+            return open(path, "rb")
+    except PermissionError:
+        raise FileError(f"no permission to read {path!r}", code="file_permission") from None
+    raise BindError(f"read_csv: unknown compression {compression!r}", hint="gzip, zstd or none", code="bad_option")
+
+
+def sniffed(path: str, given: Dialect, rows: int, all_text: bool) -> tuple[Dialect, pa.Schema]:
+    """The dialect with nothing left open, and the columns: types from at most `rows` rows and 1 MiB of the file."""
+    text, whole = _sample(path, given.compression, given.skip)
+    if not text.strip():
+        return replace(given, delimiter=given.delimiter or ",", header=False), pa.schema(
+            [pa.field("column0", pa.string())]
+        )
+    dialect = given if given.delimiter else replace(given, delimiter=_delimiter(text, given))
+    with_first = _parsed(path, text, dialect, dialect.skip, whole)
+    first = [column[0].as_py() for column in _texts(path, text, dialect, whole).columns]
+    rest = _parsed(path, text, dialect, dialect.skip + 1, whole) if with_first.num_rows > 1 else None
+    if dialect.header is None:
+        dialect = replace(dialect, header=_has_header(first, with_first, rest))
+    if dialect.header:
+        names = _distinct_names([str(name or "").strip() for name in first])
+        found = rest
+    else:
+        names = [f"column{i}" for i in range(len(first))]
+        found = with_first
+    types = [pa.string()] * len(names)
+    if found is not None and not all_text:
+        types = [_settled(column, dialect) for column in found.slice(0, rows if rows > 0 else None).columns]
+    return dialect, pa.schema([pa.field(name, type_) for name, type_ in zip(names, types, strict=True)])
+
+
+def _sample(path: str, compression: str, skip: int) -> tuple[bytes, bool]:
+    """Whole lines from the start of the file, and whether that is all of it."""
+    with open_bytes(path, compression) as file:
+        try:
+            text = file.read(_SAMPLE_BYTES)
+            while True:
+                more = file.read(_SAMPLE_BYTES)
+                # Lines longer than the sample: read on until there is a row below the header.
+                if not more or text.count(b"\n") > skip + 1:
+                    break
+                text += more
+        except (OSError, EOFError) as error:
+            raise FormatError(f"cannot read {path}: {error}", hint="is it compressed as its name says?") from None
+    whole = not more
+    if text.startswith(b"\xff\xfe") or text.startswith(b"\xfe\xff") or b"\0" in text[:4096]:
+        raise FormatError(
+            f"{path} is not UTF-8 text", code="encoding", hint="convert it with: iconv -f utf-16 -t utf-8"
+        )
+    text = text.removeprefix(b"\xef\xbb\xbf")
+    return text if whole else text[: text.rfind(b"\n") + 1], whole
+
+
+def _delimiter(text: bytes, given: Dialect) -> str:
+    """The candidate that cuts the first lines into the same number (the most) of cells, quoted text left out."""
+    lines = text[: 64 << 10].decode("utf-8", "replace").splitlines()[given.skip :][:50]
+    best, score = ",", (False, 0.0)
+    for candidate in _DELIMITERS:
+        counts = [_outside_quotes(line, candidate, given.quote) for line in lines if line]
+        if counts and counts[0]:
+            steady = sum(count == counts[0] for count in counts) / len(counts)
+            if (steady > 0.9, steady * counts[0]) > score:
+                best, score = candidate, (steady > 0.9, steady * counts[0])
+    return best
+
+
+def _outside_quotes(line: str, mark: str, quote: str) -> int:
+    return sum(part.count(mark) for part in (line.split(quote) if quote else [line])[::2])
+
+
+def _read(path: str, text: bytes, dialect: Dialect, skip: int, whole: bool, convert: Any) -> pa.Table:
+    options = pacsv.ReadOptions(
+        use_threads=False, block_size=max(1 << 20, len(text) + 1), skip_rows=skip, autogenerate_column_names=True
+    )
+    try:
+        # A quoted cell may be cut off at the end of the sample: broken rows are reported when they are read.
+        return pacsv.read_csv(pa.BufferReader(text), options, dialect.parse_options(skip_broken=True), convert)
+    except (pa.ArrowException, UnicodeDecodeError) as error:
+        raise FormatError(f"cannot read {path}: {str(error).splitlines()[0]}", hint=DIALECT_HINT) from None
+
+
+DIALECT_HINT = "check delim, quote and skip, or read everything as text with all_varchar=true"
+
+
+def _parsed(path: str, text: bytes, dialect: Dialect, skip: int, whole: bool) -> pa.Table:
+    table = _read(path, text, dialect, skip, whole, dialect.convert_options())
+    for name in table.schema.names:
+        if pa.types.is_binary(table.schema.field(name).type):
+            raise FormatError(
+                f"{path} is not UTF-8 text (column {int(name[1:]) + 1})",
+                code="encoding",
+                hint="convert it with: iconv -f latin1 -t utf-8",
+            )
+    return table
+
+
+def _texts(path: str, text: bytes, dialect: Dialect, whole: bool) -> pa.Table:
+    lines = text.split(b"\n", dialect.skip + 4)
+    start = b"\n".join(lines[: dialect.skip + 1]) + b"\n"
+    names = pacsv.ConvertOptions(check_utf8=False, null_values=[], strings_can_be_null=False)
+    wide = _read(path, start, dialect, dialect.skip, True, names)
+    as_text = pacsv.ConvertOptions(column_types=dict.fromkeys(wide.schema.names, pa.string()), null_values=[])
+    found = _read(path, start, dialect, dialect.skip, True, as_text)
+    return found if found.num_rows else _read(path, text, dialect, dialect.skip, whole, as_text)
+
+
+def _has_header(first: list[Any], with_first: pa.Table, rest: pa.Table | None) -> bool:
+    """The first row names the columns when every cell of it is filled, and one does not fit the type of the rest or all
+    columns are text."""
+    if any(cell is None or not str(cell).strip() for cell in first):
+        return False
+    if rest is None:
+        return all(pa.types.is_string(type_) for type_ in with_first.schema.types)
+    if rest.num_columns != with_first.num_columns:
+        return True
+    pairs = list(zip(with_first.schema.types, rest.schema.types, strict=True))
+    if any(pa.types.is_string(a) and not pa.types.is_string(b) and not pa.types.is_null(b) for a, b in pairs):
+        return True
+    return all(pa.types.is_string(b) or pa.types.is_null(b) for _, b in pairs)
+
+
+def _settled(column: pa.ChunkedArray, dialect: Dialect) -> pa.DataType:
+    """A column without a value in the sample may hold anything: text. With a date format, midnights are dates."""
+    type_ = column.type
+    if pa.types.is_null(type_):
+        return pa.string()
+    if pa.types.is_timestamp(type_):
+        if dialect.date_format and column.cast(pa.date32(), safe=False).cast(type_).equals(column):
+            return pa.date32()
+        return pa.timestamp("us", type_.tz)
+    return canonical(type_)
+
+
+def _distinct_names(names: list[str]) -> list[str]:
+    """`a, , a` -> `a, column1, a_1`."""
+    found: list[str] = []
+    seen: set[str] = set()
+    for place, name in enumerate(names):
+        base = candidate = name or f"column{place}"
+        count = 0
+        while candidate.lower() in seen:
+            count += 1
+            candidate = f"{base}_{count}"
+        seen.add(candidate.lower())
+        found.append(candidate)
+    return found
