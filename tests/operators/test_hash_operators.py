@@ -212,7 +212,8 @@ def sides(rows: int, keys: int, nulls: bool = True, hot: float = 0.0) -> tuple[p
 
     def side(schema: pa.Schema) -> pa.Table:
         ks = [key() for _ in range(rows)]
-        return pa.table([pa.array(ks, pa.int64()), pa.array([text(k) for k in ks]), pa.array(range(rows))], schema=schema)
+        columns = [pa.array(ks, pa.int64()), pa.array([text(k) for k in ks], pa.string()), pa.array(range(rows))]
+        return pa.table(columns, schema=schema)
 
     return side(LEFT), side(RIGHT)
 
