@@ -58,7 +58,7 @@ class Session:
     def _new_pool(self) -> MemoryPool:
         limit, _ = self._limit()
         capacity = operator_budget(limit, self._weight)
-        if capacity <= 0:
+        if limit <= self._weight or capacity <= 0:
             raise MemoryLimitError(
                 f"memory_limit {format_bytes(limit)} is below what the process weighs already, {format_bytes(self._weight)}",
                 hint=f"set memory_limit to at least {format_bytes(self._weight + (64 << 20))}",

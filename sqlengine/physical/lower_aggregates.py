@@ -1,6 +1,7 @@
 """Lowering of GROUP BY: arguments become columns, calls are given to the operator that can hold their state.
 
-Calls whose state is small and mergeable run in `HashAggregate`; others are refused by name. Grouping sets repeat the rows once per set (`ExpandSets`)
+Calls whose state is small and mergeable run in `HashAggregate`; if any call needs all values
+of its group (ordered, distinct or holistic), the whole node runs in `SortedAggregate`. Grouping sets repeat the rows once per set (`ExpandSets`)
 with the columns outside the set NULL and the set's number as one more key; the empty set is aggregated apart, because it
 has a row even when there is no input.
 """
@@ -11,7 +12,6 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from sqlengine.errors import NotSupportedError
 from sqlengine.expr.nodes import Call, Case, ColumnRef, Expr, Literal, columns_of, null_of
 from sqlengine.operators.aggregate_spec import AggregateSpec, is_hashable
 from sqlengine.operators.base import Operator
@@ -20,6 +20,7 @@ from sqlengine.operators.exchange import HeldInput, HeldPlan
 from sqlengine.operators.expand_sets import ExpandSets
 from sqlengine.operators.hash_aggregate import HashAggregate
 from sqlengine.operators.project_columns import ProjectColumns
+from sqlengine.operators.sorted_aggregate import SortedAggregate
 from sqlengine.plan.nodes import Aggregate
 from sqlengine.runtime.sort_column import SortColumn
 
@@ -106,11 +107,9 @@ def _columns_of_all(columns: dict[str, Expr]) -> set[str]:
 def _grouped(child: Operator, keys: tuple[str, ...], specs: tuple[AggregateSpec, ...]) -> Operator:
     fields = [child.schema.field(key) for key in keys]
     schema = pa.schema([*fields, *(pa.field(spec.output, spec.type) for spec in specs)])
-    refused = next((spec for spec in specs if not is_hashable(spec)), None)
-    if refused is not None:
-        how = " DISTINCT" if refused.distinct else ""
-        raise NotSupportedError(f"{refused.name}{how} of {', '.join(map(str, refused.arg_types))} is not supported yet here")
-    return HashAggregate((child,), schema, keys, specs, "single")
+    if all(is_hashable(spec) for spec in specs):
+        return HashAggregate((child,), schema, keys, specs, "single")
+    return SortedAggregate((child,), schema, keys, specs)
 
 
 def _sets(

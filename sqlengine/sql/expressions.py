@@ -38,7 +38,7 @@ _FUNCTIONS = {
     exp.Upper: "upper", exp.Lower: "lower", exp.Length: "length", exp.Abs: "abs", exp.Sqrt: "sqrt", exp.Ln: "ln",
     exp.Exp: "exp", exp.Floor: "floor", exp.Ceil: "ceil", exp.Round: "round", exp.Sign: "sign", exp.Nullif: "nullif",
     exp.Year: "year", exp.Month: "month", exp.Day: "day", exp.StartsWith: "starts_with", exp.StrPosition: "strpos",
-    exp.Left: "left", exp.Right: "right", exp.Reverse: "reverse", exp.Contains: "contains", exp.Quarter: "quarter",
+    exp.Left: "left", exp.Right: "right", exp.Reverse: "reverse", exp.Contains: "contains", exp.Quarter: "quarter", exp.Replace: "replace",
 }  # fmt: skip
 _AGGREGATES = {
     exp.Sum: "sum", exp.Avg: "avg", exp.Min: "min", exp.Max: "max", exp.Count: "count", exp.Stddev: "stddev_samp",
