@@ -1,0 +1,11 @@
+"""Options of the test run."""
+
+from __future__ import annotations
+
+import pytest
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    ways = ("default", "floor", "batch1", "batch7", "rules-off", "threads1", "threads4")
+    parser.addoption("--matrix", choices=ways, help="run all .test files in this way only")
+    parser.addoption("--update", action="store_true", help="fill the answers of .test files from DuckDB")
