@@ -309,6 +309,7 @@ def csv_source(paths: tuple[str, ...], options: ReaderOptions) -> CsvSource:
         compression=str(options.take("compression", default="")).lower().replace("auto", ""),
         date_format=str(options.take("dateformat", "date_format", default="")),
         timestamp_format=str(options.take("timestampformat", "timestamp_format", default="")),
+        quoted_nulls=options.flag("allow_quoted_nulls"),
     )
     options.flag("auto_detect", default=True)
     names = options.take("names", default=[])

@@ -19,7 +19,7 @@ _SAMPLE_BYTES = 1 << 20
 @dataclass(frozen=True)
 class Dialect:
     """How to cut the text into cells. `delimiter` '' and `header` None are found by `sniffed`. `skip` lines come before
-    everything; `null_texts` are read as NULL when they are not quoted."""
+    everything; `null_texts` are read as NULL, when quoted only with `quoted_nulls`."""
 
     delimiter: str = ""
     quote: str = '"'
@@ -30,6 +30,7 @@ class Dialect:
     compression: str = ""
     date_format: str = ""
     timestamp_format: str = ""
+    quoted_nulls: bool = False
 
     def parse_options(self, skip_broken: bool = False) -> Any:
         return pacsv.ParseOptions(
@@ -48,7 +49,7 @@ class Dialect:
             include_columns=columns,
             null_values=list(self.null_texts),
             strings_can_be_null=True,
-            quoted_strings_can_be_null=False,
+            quoted_strings_can_be_null=self.quoted_nulls,
             true_values=["true", "True", "TRUE", "t", "1"],
             false_values=["false", "False", "FALSE", "f", "0"],
             timestamp_parsers=[*formats, pacsv.ISO8601] if formats else [],
@@ -109,7 +110,7 @@ def _sample(path: str, compression: str, skip: int) -> tuple[bytes, bool]:
         except (OSError, EOFError) as error:
             raise FormatError(f"cannot read {path}: {error}", hint="is it compressed as its name says?") from None
     whole = not more
-    if text.startswith(b"\xff\xfe") or text.startswith(b"\xfe\xff") or b"\0" in text[:4096]:
+    if text.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\0" in text[:4096]:
         raise FormatError(
             f"{path} is not UTF-8 text", code="encoding", hint="convert it with: iconv -f utf-16 -t utf-8"
         )

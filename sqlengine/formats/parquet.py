@@ -169,9 +169,9 @@ class ParquetSource:
                     floating and any(value != value for value in bound.values)
                 )
             # NaN is not in the statistics, and greater than every number: without an upper bound it may be there.
-            if bound.low is not None and not (floating and bound.high is None):
-                if high < bound.low or (bound.low_open and high == bound.low):
-                    return False
+            unbounded = floating and bound.high is None
+            if bound.low is not None and not unbounded and (high < bound.low or (bound.low_open and high == bound.low)):
+                return False
             return not (bound.high is not None and (low > bound.high or (bound.high_open and low == bound.high)))
         except TypeError:
             return True  # the value is of another kind than the statistics: nothing can be said
@@ -200,7 +200,8 @@ class ParquetSource:
                 metadata=footer,
                 pre_buffer=False,
                 memory_map=False,
-                read_dictionary=_repeating(footer, groups, wanted),
+                read_dictionary=_as_codes(path, footer, groups, wanted, 2 * limits.batch_bytes // batch_rows),
+                page_checksum_verification=True,
                 coerce_int96_timestamp_unit="us",
             ) as file:
                 for raw in file.iter_batches(batch_rows, list(groups), wanted, use_threads=False):
@@ -264,28 +265,40 @@ def _is_fixed(type_: pa.DataType) -> bool:
     return bool(t.is_primitive(type_) or t.is_decimal(type_) or t.is_boolean(type_))
 
 
-def _repeating(footer: Any, groups: Sequence[int], names: Sequence[str]) -> list[str]:
-    """Text columns that the file holds mostly as codes."""
-    found = []
+def _as_codes(path: str, footer: Any, groups: Sequence[int], names: Sequence[str], longest: int) -> list[str]:
+    """Text columns to decode as dictionary codes: those that repeat, and those whose dictionary holds a text over
+    `longest` bytes, which the column may hold any number of times without the footer saying so."""
     schema = footer.schema.to_arrow_schema()
     places = _places(footer)
     group = footer.row_group(groups[0])
+    codes, unsure = [], []
     for name in names:
         kind = canonical(schema.field(name).type)
         if not (pa.types.is_string(kind) or pa.types.is_binary(kind)):
             continue
         chunk = group.column(places[name][0])
-        if chunk.has_dictionary_page and chunk.total_uncompressed_size < _REPEATS * chunk.num_values + 1024:
-            found.append(name)
-    return found
+        if chunk.has_dictionary_page:
+            repeats = chunk.total_uncompressed_size < _REPEATS * chunk.num_values + 1024
+            (codes if repeats else unsure).append(name)
+    unsure = [name for name in unsure if group.column(places[name][0]).total_uncompressed_size > longest]
+    if unsure:
+        # The first row comes with the whole dictionary of its row group.
+        with pq.ParquetFile(path, metadata=footer, pre_buffer=False, read_dictionary=unsure) as file:
+            for first in file.iter_batches(1, list(groups[:1]), unsure, use_threads=False):
+                codes += [name for name in unsure if _longest(first.column(name)) > longest]
+                break
+    return codes
+
+
+def _longest(column: pa.Array) -> int:
+    if not pa.types.is_dictionary(column.type) or not len(column.dictionary):
+        return 0
+    return int(pc.max(pc.binary_length(column.dictionary)).as_py() or 0)
 
 
 def _cut(raw: pa.RecordBatch, most: int) -> Iterator[pa.RecordBatch]:
     """The batch in pieces whose dictionary columns stay below `most` bytes once decoded."""
-    widest = 0
-    for column in raw.columns:
-        if pa.types.is_dictionary(column.type) and len(column.dictionary):
-            widest += pc.max(pc.binary_length(column.dictionary)).as_py() or 0
+    widest = sum(_longest(column) for column in raw.columns)
     if widest * raw.num_rows <= most:
         yield raw
         return

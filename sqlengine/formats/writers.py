@@ -77,7 +77,11 @@ class ParquetRows:
         self._rows = self._bytes = 0
         self._schema = schema
         self._writer = pq.ParquetWriter(
-            path, schema, compression=codec, compression_level=None if level is None else int(level)
+            path,
+            schema,
+            compression=codec,
+            compression_level=None if level is None else int(level),
+            write_page_checksum=True,
         )
 
     def write(self, batch: pa.RecordBatch) -> None:
