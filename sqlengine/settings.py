@@ -131,6 +131,7 @@ class Settings:
     default_order: str = _setting("asc", _choice("asc", "desc"), "Direction when ORDER BY does not say.", "text")
     integer_division: bool = _setting(False, _boolean, "`/` of integers divides with truncation instead of giving a DOUBLE.", "boolean")
     ieee_floating_point_ops: bool = _setting(True, _boolean, "Division of DOUBLEs by zero gives infinity or NaN instead of NULL.", "boolean")
+    error_on_division_by_zero: bool = _setting(True, _boolean, "`//` and `%` by zero are an error instead of NULL.", "boolean")
     timezone: str = _setting("UTC", _timezone, "Time zone of TIMESTAMPTZ values as text and in date arithmetic.", "text")
     preserve_identifier_case: bool = _setting(True, _boolean, "Keep the case of unquoted identifiers in results.", "boolean")
     disabled_rules: tuple[str, ...] = _setting((), _strings, "Optimizer rules that are left out (for tests and diagnosis).", "texts")

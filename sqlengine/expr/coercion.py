@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import pyarrow as pa
 
+from sqlengine.errors import DataError, NotSupportedError
 from sqlengine.expr.nodes import Cast, Expr, Literal
 
 _INTEGERS = (pa.int8(), pa.int16(), pa.int32(), pa.int64())
@@ -53,13 +54,17 @@ def common_type(a: pa.DataType, b: pa.DataType) -> pa.DataType | None:
         inners = [common_type(f.type, g.type) for f, g in zip(a, b, strict=True)]
         if all(inner is not None for inner in inners):
             return pa.struct([pa.field(f.name, inner) for f, inner in zip(a, inners, strict=True)])
+    if t.is_map(a) and t.is_map(b):
+        key, item = common_type(a.key_type, b.key_type), common_type(a.item_type, b.item_type)
+        return None if key is None or item is None else pa.map_(key, item)
     return None
 
 
 def _common_number(a: pa.DataType, b: pa.DataType) -> pa.DataType:
     t = pa.types
     if t.is_floating(a) or t.is_floating(b):
-        return pa.float32() if {a, b} == {pa.float32()} or not (pa.float64() in (a, b) or _wide(a) or _wide(b)) else pa.float64()
+        # FLOAT wins over whole numbers and decimals of any width, as in DuckDB.
+        return pa.float64() if pa.float64() in (a, b) else pa.float32()
     if t.is_decimal(a) or t.is_decimal(b):
         x, y = as_decimal(a), as_decimal(b)
         scale = max(x.scale, y.scale)
@@ -69,10 +74,6 @@ def _common_number(a: pa.DataType, b: pa.DataType) -> pa.DataType:
     signed, unsigned = (a, b) if t.is_signed_integer(a) else (b, a)
     wanted = max(signed.bit_width, 2 * unsigned.bit_width)
     return pa.decimal128(38, 0) if wanted > 64 else next(i for i in _INTEGERS if i.bit_width == wanted)
-
-
-def _wide(type_: pa.DataType) -> bool:
-    return bool(pa.types.is_decimal(type_) or (pa.types.is_integer(type_) and type_.bit_width > 32))
 
 
 def _common_time(a: pa.DataType, b: pa.DataType) -> pa.DataType | None:
@@ -90,15 +91,17 @@ def _common_time(a: pa.DataType, b: pa.DataType) -> pa.DataType | None:
 
 
 def common_of(exprs: list[Expr]) -> pa.DataType | None:
-    """The common type of several expressions; text literals yield to whatever the others are."""
-    types = [e.type for e in exprs if not is_text_literal(e)]
-    if not types:
+    """The common type of several expressions; literals of text and whole numbers yield to whatever the others are."""
+    strong = [e for e in exprs if not is_text_literal(e)]
+    if not strong:
         return exprs[0].type if exprs else None
-    result: pa.DataType | None = types[0]
-    for type_ in types[1:]:
-        if result is None:
-            return None
-        result = common_type(result, type_)
+    firm = [e for e in strong if not is_integer_literal(e)] or strong
+    result: pa.DataType | None = firm[0].type
+    for expr in firm[1:]:
+        result = None if result is None else common_type(result, expr.type)
+    for expr in strong:
+        if result is not None and not (is_integer_literal(expr) and fits(expr, result)):
+            result = common_type(result, expr.type)
     if result is not None and pa.types.is_null(result) and any(is_text_literal(e) for e in exprs):
         return pa.string()
     return result
@@ -108,21 +111,46 @@ def is_text_literal(expr: Expr) -> bool:
     return isinstance(expr, Literal) and expr.type == pa.string() and expr.value is not None
 
 
+def is_integer_literal(expr: Expr) -> bool:
+    return isinstance(expr, Literal) and pa.types.is_integer(expr.type) and expr.value is not None
+
+
+def fits(expr: Expr, type_: pa.DataType) -> bool:
+    """Whether a literal whole number is a value of the integer type."""
+    if not pa.types.is_integer(type_) or not isinstance(expr, Literal):
+        return False
+    bits = type_.bit_width
+    low, high = (0, 2**bits) if pa.types.is_unsigned_integer(type_) else (-(2 ** (bits - 1)), 2 ** (bits - 1))
+    return bool(low <= expr.value < high)
+
+
 def can_cast_implicitly(a: pa.DataType, b: pa.DataType) -> bool:
     """Whether a value of type `a` may stand where `b` is wanted without a CAST."""
     return a == b or pa.types.is_null(a) or common_type(a, b) == b or pa.types.is_string(b)
 
 
 def cast_to(expr: Expr, type_: pa.DataType) -> Expr:
-    """The expression in another type; literals are converted at once when that is exact."""
+    """The expression in another type; a literal is converted at once where that does not fail or depend on settings."""
     if expr.type == type_:
         return expr
-    if isinstance(expr, Literal) and expr.value is None:
-        return Literal(type_, None)
-    if isinstance(expr, Literal) and pa.types.is_integer(expr.type) and pa.types.is_integer(type_):
-        try:
-            pa.scalar(expr.value, type_)
-        except (pa.ArrowInvalid, OverflowError):
-            return Cast(type_, expr)
-        return Literal(type_, expr.value)
+    if isinstance(expr, Literal):
+        if expr.value is None:
+            return Literal(type_, None)
+        folded = _folded(expr, type_)
+        if folded is not None:
+            return folded
     return Cast(type_, expr)
+
+
+def _folded(expr: Literal, type_: pa.DataType) -> Literal | None:
+    t = pa.types
+    if any(t.is_timestamp(x) and (x.tz or x.unit == "ns") for x in (expr.type, type_)) or type_ == pa.time64("ns"):
+        return None
+    if any(t.is_nested(x) for x in (expr.type, type_)):
+        return None
+    from sqlengine.expr.cast import cast_array
+
+    try:
+        return Literal(type_, cast_array(pa.array([expr.value], expr.type), type_, False)[0].as_py())
+    except (DataError, NotSupportedError):
+        return None  # the cast reports it when it runs, with its place

@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from sqlengine.errors import BindError, Location
 from sqlengine.expr.coercion import cast_to
-from sqlengine.expr.nodes import AggregateCall, Call, Expr, SortKey
+from sqlengine.expr.nodes import AggregateCall, Call, Expr, Frame, SortKey, WindowCall
 from sqlengine.settings import Settings
 from sqlengine.types import sql_name
 
@@ -27,7 +27,11 @@ Run = Callable[[Call, list[Any], int, Settings], Any]
 
 @dataclass(frozen=True)
 class ScalarFunction:
-    """`run(call, arguments, rows, settings)`: arguments are arrays or scalars; gives either."""
+    """`run(call, arguments, rows, settings)`: arguments are arrays or scalars; gives either.
+
+    `strict`: NULL for a NULL argument (a constant NULL never reaches `run`). `main`: the argument that is made an array
+    when all are constants, so that `run` never meets constants only. `user`: registered by a user.
+    """
 
     name: str
     infer: Infer
@@ -36,6 +40,9 @@ class ScalarFunction:
     doc: str
     aliases: tuple[str, ...] = ()
     volatile: bool = False
+    strict: bool = True
+    main: int = 0
+    user: bool = False
 
 
 @dataclass(frozen=True)
@@ -75,17 +82,31 @@ _tables: dict[str, TableFunction] = {}
 
 
 def scalar(
-    name: str, infer: Infer, doc: str, *, category: str, aliases: tuple[str, ...] = (), volatile: bool = False
+    name: str,
+    infer: Infer,
+    doc: str,
+    *,
+    category: str,
+    aliases: tuple[str, ...] = (),
+    volatile: bool = False,
+    strict: bool = True,
+    main: int = 0,
 ) -> Callable[[Run], Run]:
     """Register the decorated function as what computes a scalar function."""
 
     def register(run: Run) -> Run:
-        entry = ScalarFunction(name, infer, run, category, doc, aliases, volatile)
+        entry = ScalarFunction(name, infer, run, category, doc, aliases, volatile, strict, main)
         for known in (name, *aliases):
             _scalars[known] = entry
         return run
 
     return register
+
+
+def register_scalar(entry: ScalarFunction) -> None:
+    """Register an entry made by hand (a user's function); replaces one of the same name."""
+    for known in (entry.name, *entry.aliases):
+        _scalars[known] = entry
 
 
 def aggregate(entry: AggregateFunction) -> None:
@@ -106,6 +127,9 @@ def _load() -> None:
 
 
 def find_scalar(name: str) -> ScalarFunction | None:
+    entry = _scalars.get(name)
+    if entry is not None:
+        return entry
     _load()
     return _scalars.get(name.lower())
 
@@ -125,6 +149,13 @@ def find_table_function(name: str) -> TableFunction | None:
     return _tables.get(name.lower())
 
 
+def all_functions() -> list[ScalarFunction | AggregateFunction | WindowFunction | TableFunction]:
+    """Every entry once, by name."""
+    _load()
+    entries = [*_scalars.values(), *_aggregates.values(), *_windows.values(), *_tables.values()]
+    return sorted({id(e): e for e in entries}.values(), key=lambda e: e.name)
+
+
 def function_names() -> list[str]:
     """All names that a call may use, sorted."""
     _load()
@@ -142,9 +173,7 @@ def bind_call(
     """A typed call with casts around the arguments that need them."""
     entry = find_scalar(name)
     if entry is None:
-        close = difflib.get_close_matches(name.lower(), function_names(), 3)
-        hint = f'did you mean "{close[0]}"?' if close else None
-        raise BindError(f"function {name.lower()} does not exist", code="function_not_found", hint=hint, location=location)
+        raise _unknown(name, location)
     types, result = _inferred(entry.name, entry.infer, args, location)
     cast = tuple(cast_to(arg, type_) for arg, type_ in zip(args, types, strict=True))
     return Call(result, entry.name, cast, options, location)
@@ -161,10 +190,44 @@ def bind_aggregate(
     location: Location | None = None,
 ) -> AggregateCall:
     entry = find_aggregate(name)
-    assert entry is not None
+    if entry is None:
+        raise _unknown(name, location)
     types, result = _inferred(entry.name, entry.infer, args, location)
     cast = tuple(cast_to(arg, type_) for arg, type_ in zip(args, types, strict=True))
     return AggregateCall(result, entry.name, cast, distinct, filter, order_by, options)
+
+
+def bind_window(
+    name: str,
+    args: Sequence[Expr],
+    *,
+    partition_by: tuple[Expr, ...] = (),
+    order_by: tuple[SortKey, ...] = (),
+    frame: Frame | None = None,
+    distinct: bool = False,
+    filter: Expr | None = None,
+    ignore_nulls: bool = False,
+    arg_order: tuple[SortKey, ...] = (),
+    options: tuple[tuple[str, Any], ...] = (),
+    location: Location | None = None,
+) -> WindowCall:
+    """A typed window call: a ranking or navigation function, or an aggregate over the frame."""
+    ranking = find_window(name)
+    entry = ranking or find_aggregate(name)
+    if entry is None:
+        raise _unknown(name, location)
+    types, result = _inferred(entry.name, entry.infer, args, location)
+    cast = tuple(cast_to(arg, type_) for arg, type_ in zip(args, types, strict=True))
+    return WindowCall(
+        result, entry.name, cast, partition_by, order_by, frame or Frame(), ranking is None, distinct, filter,
+        ignore_nulls, arg_order, options,
+    )  # fmt: skip
+
+
+def _unknown(name: str, location: Location | None) -> BindError:
+    close = difflib.get_close_matches(name.lower(), function_names(), 3)
+    hint = f'did you mean "{close[0]}"?' if close else None
+    return BindError(f"function {name.lower()} does not exist", code="function_not_found", hint=hint, location=location)
 
 
 def _inferred(

@@ -52,11 +52,12 @@ FORMATS: dict[str, Format] = {
 
 
 def open_source(paths: str | Sequence[str], format: str | None = None, options: dict[str, Any] | None = None) -> Source:
-    """The rows of files: a path, a glob, a directory, or several of them. The format follows from the names unless given.
+    """The rows of files: a path, a glob, a directory, or several of them. The format follows from the names unless
+    given.
 
-    Every reader takes `hive_partitioning` (found from the paths unless set), `hive_types` and `filename`; the others are
-    the format's own. Raises FileError (missing, no permission, no match), FormatError (not what it should be), BindError
-    (an option the reader lacks).
+    Every reader takes `hive_partitioning` (found from the paths unless set), `hive_types` and `filename`; the others
+    are the format's own. Raises FileError (missing, no permission, no match), FormatError (not what it should be),
+    BindError (an option the reader lacks).
     """
     given = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
     if format is not None and format not in FORMATS:

@@ -1,7 +1,7 @@
 """Arrow IPC files and streams, read one record batch at a time.
 
-The file format has an index: its record batches are the splits. A stream has none: one split. A record batch is as large
-as its writer made it; it is cut to the limits of a batch after it is read.
+The file format has an index: its record batches are the splits. A stream has none: one split. A record batch is as
+large as its writer made it; it is cut to the limits of a batch after it is read.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ import pyarrow as pa
 from sqlengine.errors import FormatError
 from sqlengine.expr.statistics import Stats
 from sqlengine.formats.base import Bounds, ReadLimits, Split
+from sqlengine.formats.batches import canonical_batches
 from sqlengine.formats.drift import drift_error
-from sqlengine.formats.paths import empty_rows
 from sqlengine.types import canonical_schema
 
 _MAGIC = b"ARROW1"
@@ -86,31 +86,12 @@ class ArrowSource:
         try:
             with _opened(path, indexed) as reader:
                 for batch in [reader.get_batch(split.part[0])] if indexed else reader:
-                    yield from _bounded(batch, schema, limits)
+                    yield from canonical_batches(batch, schema, limits)
         except (pa.ArrowException, OSError) as error:
             raise _failed(path, error, split.part[0] if indexed else None) from None
 
     def read_floor(self, columns: Sequence[str], limits: ReadLimits) -> int:
         return 2 * limits.batch_bytes
-
-
-def _bounded(batch: pa.RecordBatch, schema: pa.Schema, limits: ReadLimits) -> Iterator[pa.RecordBatch]:
-    if not len(schema):
-        yield empty_rows(batch.num_rows)
-        return
-    kept = batch.select(schema.names)
-    step = max(1, min(limits.batch_rows, int(limits.batch_bytes * batch.num_rows / max(1, kept.nbytes))))
-    for start in range(0, batch.num_rows, step):
-        piece = kept.slice(start, step)
-        yield pa.RecordBatch.from_arrays(
-            [_plain(c, f.type) for c, f in zip(piece.columns, schema, strict=True)], schema=schema
-        )
-
-
-def _plain(array: pa.Array, type_: pa.DataType) -> pa.Array:
-    if pa.types.is_dictionary(array.type):
-        array = array.dictionary_decode()
-    return array if array.type == type_ else array.cast(type_)
 
 
 def _opened(path: str, indexed: bool) -> Any:

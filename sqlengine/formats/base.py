@@ -34,8 +34,9 @@ class Bounds:
 
 @dataclass(frozen=True)
 class Split:
-    """A piece of a source that one task reads: what to open (`path` or None), which part (opaque to all but its source),
-    and what it will cost: `rows` and decoded `bytes` (None if unknown). `index` is its place in the source's order."""
+    """A piece of a source that one task reads: what to open (`path` or None), which part (opaque to all but its
+    source), and what it will cost: `rows` and decoded `bytes` (None if unknown). `index` is its place in the source's
+    order."""
 
     index: int
     path: str | None
@@ -47,7 +48,8 @@ class Split:
 
 @dataclass(frozen=True)
 class ReadLimits:
-    """The bounds of a batch while reading: at most `batch_rows` rows and about `batch_bytes` decoded bytes, at least one row."""
+    """The bounds of a batch while reading: at most `batch_rows` rows and about `batch_bytes` decoded bytes, at least
+    one row."""
 
     batch_rows: int = 131072
     batch_bytes: int = 16 << 20

@@ -1,10 +1,11 @@
 """CSV files, parsed in blocks of bounded size.
 
 Dialect and types come from the first part of the first file (`csv_dialect`). A later value of another type, a row of
-another length or text that is not UTF-8 is an error with line, column and what to do; `ignore_errors` leaves such rows out.
+another length or text that is not UTF-8 is an error with line, column and what to do; `ignore_errors` leaves such rows
+out.
 
-Splits: a large uncompressed file without any quote character is cut into byte ranges at line ends, read in parallel; any
-other file is one split, because a line break may lie inside quotes.
+Splits: a large uncompressed file without any quote character is cut into byte ranges at line ends, read in parallel;
+any other file is one split, because a line break may lie inside quotes.
 """
 
 from __future__ import annotations
@@ -25,10 +26,10 @@ from sqlengine.errors import BindError, DataError, FileError, FormatError
 from sqlengine.expr.cast import cast_array
 from sqlengine.expr.statistics import Stats
 from sqlengine.formats.base import Bounds, ReadLimits, Split
+from sqlengine.formats.batches import bounded, empty_rows
 from sqlengine.formats.csv_dialect import DIALECT_HINT, Dialect, open_bytes, sniffed
 from sqlengine.formats.drift import drift_error
 from sqlengine.formats.options import ReaderOptions
-from sqlengine.formats.paths import empty_rows
 from sqlengine.types import sql_name
 
 _BLOCK = 1 << 20
@@ -135,7 +136,7 @@ class CsvSource:
             try:
                 for batch in self._blocks(split, columns, block, done):
                     done += batch.num_rows
-                    yield from _bounded(batch, limits)
+                    yield from bounded(batch, limits)
                 return
             except _RowTooLong:
                 # Begin again with larger blocks, behind the rows given out already.
@@ -225,8 +226,9 @@ class CsvSource:
         if value is None:
             wrong = re.search(r"Expected (\d+) columns, got (\d+): ?(.*)", message, re.DOTALL)
             if wrong:
+                start = wrong[3].splitlines()[0][:80] if wrong[3] else ""
                 return FormatError(
-                    f"{path}{line}: {wrong[2]} cells instead of {wrong[1]}: {wrong[3].splitlines()[0][:80] if wrong[3] else ''}",
+                    f"{path}{line}: {wrong[2]} cells instead of {wrong[1]}: {start}",
                     code="ragged_row",
                     hint="check delim and quote, or leave such rows out with ignore_errors=true",
                 )
@@ -244,7 +246,8 @@ class CsvSource:
         return FormatError(
             f"{path}{line}, column {name!r}: {value[3].strip()} is not a {kind}",
             code="type_change",
-            hint=f"read the column as text with types={{'{name}': 'VARCHAR'}}, raise sample_size, or use ignore_errors=true",
+            hint=f"read the column as text with types={{'{name}': 'VARCHAR'}}, raise sample_size, or "
+            "use ignore_errors=true",
         )
 
     def read_floor(self, columns: Sequence[str], limits: ReadLimits) -> int:
@@ -283,12 +286,6 @@ def _readable(type_: pa.DataType) -> pa.DataType:
     if pa.types.is_nested(type_):
         raise BindError(f"read_csv cannot give the type {sql_name(type_)}", hint="read it as VARCHAR and CAST it")
     return type_
-
-
-def _bounded(batch: pa.RecordBatch, limits: ReadLimits) -> Iterator[pa.RecordBatch]:
-    step = max(1, min(limits.batch_rows, int(limits.batch_bytes * batch.num_rows / max(1, batch.nbytes))))
-    for start in range(0, batch.num_rows, step):
-        yield batch.slice(start, step)
 
 
 def _size(path: str) -> int:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import gzip
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 
 from sqlengine.errors import BindError, FileError, FormatError
-from sqlengine.types import canonical
+from sqlengine.types import HUGEINT, canonical
 
 _DELIMITERS = ",\t;|"
 _SAMPLE_BYTES = 1 << 20
+_SAMPLE_MOST = 4 << 20
 
 
 @dataclass(frozen=True)
@@ -72,8 +75,9 @@ def open_bytes(path: str, compression: str = "") -> Any:
 
 
 def sniffed(path: str, given: Dialect, rows: int, all_text: bool) -> tuple[Dialect, pa.Schema]:
-    """The dialect with nothing left open, and the columns: types from at most `rows` rows and 1 MiB of the file."""
-    text, whole = _sample(path, given.compression, given.skip)
+    """The dialect with nothing left open, and the columns: types from the first `rows` rows (-1: more) within
+    4 MiB of the file."""
+    text, whole = _sample(path, given.compression, given.skip, rows)
     if not text.strip():
         return replace(given, delimiter=given.delimiter or ",", header=False), pa.schema(
             [pa.field("column0", pa.string())]
@@ -93,18 +97,22 @@ def sniffed(path: str, given: Dialect, rows: int, all_text: bool) -> tuple[Diale
     types = [pa.string()] * len(names)
     if found is not None and not all_text:
         types = [_settled(column, dialect) for column in found.slice(0, rows if rows > 0 else None).columns]
+        numeric = [i for i, type_ in enumerate(types) if pa.types.is_int64(type_) or pa.types.is_float64(type_)]
+        for place, type_ in _not_numbers(path, text, dialect, whole, [found.schema.names[i] for i in numeric]):
+            types[place] = type_
     return dialect, pa.schema([pa.field(name, type_) for name, type_ in zip(names, types, strict=True)])
 
 
-def _sample(path: str, compression: str, skip: int) -> tuple[bytes, bool]:
+def _sample(path: str, compression: str, skip: int, rows: int) -> tuple[bytes, bool]:
     """Whole lines from the start of the file, and whether that is all of it."""
     with open_bytes(path, compression) as file:
         try:
             text = file.read(_SAMPLE_BYTES)
             while True:
                 more = file.read(_SAMPLE_BYTES)
-                # Lines longer than the sample: read on until there is a row below the header.
-                if not more or text.count(b"\n") > skip + 1:
+                lines = text.count(b"\n")
+                # There must be a row below the header, however long it is.
+                if not more or (lines > skip + 1 and (0 <= rows <= lines or len(text) >= _SAMPLE_MOST)):
                     break
                 text += more
         except (OSError, EOFError) as error:
@@ -169,6 +177,30 @@ def _texts(path: str, text: bytes, dialect: Dialect, whole: bool) -> pa.Table:
     as_text = pacsv.ConvertOptions(column_types=dict.fromkeys(wide.schema.names, pa.string()), null_values=[])
     found = _read(path, start, dialect, dialect.skip, True, as_text)
     return found if found.num_rows else _read(path, text, dialect, dialect.skip, whole, as_text)
+
+
+def _not_numbers(
+    path: str, text: bytes, dialect: Dialect, whole: bool, names: list[str]
+) -> Iterator[tuple[int, pa.DataType]]:
+    """Places and better types of the columns among `names` that would lose something as BIGINT or DOUBLE: leading
+    zeros, a plus sign, or the digits of large whole numbers."""
+    if not names:
+        return
+    as_text = dialect.convert_options(dict.fromkeys(names, pa.string()), names)
+    cells = _read(path, text, dialect, dialect.skip + int(bool(dialect.header)), whole, as_text)
+    for name in names:
+        column = cells.column(name)
+        if pc.any(pc.match_substring_regex(column, r"^\s*([+]|-?0[0-9])")).as_py():
+            yield int(name[1:]), pa.string()
+        elif (
+            pc.all(pc.match_substring_regex(column, r"^\s*-?[0-9]{1,38}\s*$")).as_py()
+            and (pc.max(pc.utf8_length(column)).as_py() or 0) > 18
+        ):
+            whole_numbers = column.cast(HUGEINT)
+            try:
+                whole_numbers.cast(pa.int64())
+            except pa.ArrowInvalid:
+                yield int(name[1:]), HUGEINT
 
 
 def _has_header(first: list[Any], with_first: pa.Table, rest: pa.Table | None) -> bool:

@@ -1,8 +1,8 @@
 """JSON: one object per line, or one array of objects.
 
-Columns and nested types come from the first rows (`sample_size`). Lines are decoded one by one, an array
-element by element from a bounded window of text. A later value of another type, or a broken line, is an error that names
-the file, and what to do. One split per file.
+Columns and nested types come from the first rows (`sample_size`, at most 4 MiB of text). Lines are decoded one by one,
+element from a bounded window of text. A later value of another type, or a broken line, is an error that names the
+file, and what to do. One split per file.
 """
 
 from __future__ import annotations
@@ -18,14 +18,16 @@ from itertools import islice
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.json as pajson
 
 from sqlengine.errors import FormatError
 from sqlengine.expr.statistics import Stats
 from sqlengine.formats.base import Bounds, ReadLimits, Split
-from sqlengine.formats.paths import empty_rows
+from sqlengine.formats.batches import bounded, empty_rows
 from sqlengine.types import canonical
 
 _BLOCK = 1 << 20
+_SAMPLE_BYTES = 4 << 20
 _LARGEST_OBJECT = 1 << 30
 
 
@@ -44,14 +46,20 @@ class JsonSource:
         if self.layout != "auto":
             return self.layout == "array"
         with _text(path) as file:
-            return file.read(4096).lstrip("\ufeff \t\r\n").startswith("[")
+            return bool(file.read(4096).lstrip("\ufeff \t\r\n").startswith("["))
 
     @cached_property
     def schema(self) -> pa.Schema:
         if self.columns:
             return pa.schema([pa.field(name, type_) for name, type_ in self.columns.items()])
         path = self.paths[0]
-        rows = list(islice(self._objects(path), self.sample))
+        rows = []
+        size = 0
+        for row, length in islice(self._measured(path), self.sample):
+            rows.append(row)
+            size += length
+            if size > _SAMPLE_BYTES:
+                break
         if not rows:
             return pa.schema([pa.field("json", pa.string())])
         return pa.schema([pa.field(f.name, canonical(f.type)) for f in _inferred(rows)])
@@ -73,10 +81,18 @@ class JsonSource:
         assert path is not None
         schema = pa.schema([self.schema.field(name) for name in columns])
         done = 0
+        if columns and not self.ignore_errors and not self._is_array(path) and all(_is_plain(f.type) for f in schema):
+            try:
+                for parsed in _parsed(path, schema, min(_BLOCK, max(64 << 10, limits.batch_bytes))):
+                    yield from bounded(parsed, limits)
+                    done += parsed.num_rows
+                return
+            except (pa.ArrowException, OSError):
+                pass  # the slower reader below takes it from here: it knows more forms, and the line of an error
         batch: list[dict[str, Any]] = []
         # Python objects weigh several times their Arrow form: small batches.
         size, most = 0, max(1024, limits.batch_bytes // 8)
-        for row, length in self._measured(path):
+        for row, length in islice(self._measured(path), done, None):
             batch.append(row)
             size += length
             if len(batch) >= min(8192, limits.batch_rows) or size >= most:
@@ -107,15 +123,12 @@ class JsonSource:
             except (pa.ArrowException, TypeError, ValueError, OverflowError):
                 if not self.ignore_errors:
                     raise FormatError(
-                        f"{path}, row {before + number + 1}, column {column.name!r}: {json.dumps(value)[:60]} does not fit "
-                        f"the type {column.type} found in the first rows",
+                        f"{path}, row {before + number + 1}, column {column.name!r}: {json.dumps(value)[:60]} does not "
+                        f"fit the type {column.type} found in the first rows",
                         hint=_TYPES_HINT,
                     ) from None
                 kept.append(pa.nulls(1, column.type))
         return pa.concat_arrays(kept)
-
-    def _objects(self, path: str) -> Iterator[dict[str, Any]]:
-        return (row for row, _ in self._measured(path))
 
     def _measured(self, path: str) -> Iterator[tuple[dict[str, Any], int]]:
         """The objects of a file with the length of their text."""
@@ -182,6 +195,28 @@ class JsonSource:
 _TYPES_HINT = "give the type: read_json(path, columns={'name': 'VARCHAR', ...}), or use ignore_errors=true"
 
 
+def _is_plain(type_: pa.DataType) -> bool:
+    """Whether Arrow's own JSON reader gives the same values for the type, or an error."""
+    t = pa.types
+    if t.is_list(type_):
+        return _is_plain(type_.value_type)
+    if t.is_struct(type_):
+        return all(_is_plain(f.type) for f in type_)
+    return bool(t.is_int64(type_) or t.is_float64(type_) or t.is_boolean(type_) or t.is_string(type_))
+
+
+def _parsed(path: str, schema: pa.Schema, block: int) -> Iterator[pa.RecordBatch]:
+    """Lines parsed by Arrow, a block at a time."""
+    options = pajson.ParseOptions(explicit_schema=schema, unexpected_field_behavior="ignore")
+    reading = pajson.ReadOptions(use_threads=False, block_size=block)
+    with _bytes(path) as file, pajson.open_json(file, reading, options) as reader:
+        for batch in reader:
+            if batch.num_rows:
+                # The parser does not look whether text is UTF-8.
+                batch.validate(full=True)
+                yield batch.select(schema.names)
+
+
 def _failed_element(path: str, number: int, reason: str) -> FormatError:
     return FormatError(f"{path}, element {number + 1} of the array: {reason}", hint="write the file again")
 
@@ -228,13 +263,19 @@ def _type_of(values: list[Any]) -> pa.DataType:
     return pa.string()
 
 
-def _text(path: str) -> Any:
+def _bytes(path: str) -> Any:
     if path.lower().endswith(".gz"):
-        return io.TextIOWrapper(gzip.open(path), encoding="utf-8", newline="\n")
+        return gzip.open(path)
     if path.lower().endswith(".zst"):
-        stream = pa.CompressedInputStream(pa.OSFile(path), "zstd")
-        return io.TextIOWrapper(io.BufferedReader(stream), encoding="utf-8", newline="\n")
-    return open(path, encoding="utf-8", newline="\n")
+        return pa.CompressedInputStream(pa.OSFile(path), "zstd")
+    return open(path, "rb")
+
+
+def _text(path: str) -> Any:
+    raw = _bytes(path)
+    return io.TextIOWrapper(
+        raw if isinstance(raw, io.BufferedIOBase) else io.BufferedReader(raw), encoding="utf-8", newline="\n"
+    )
 
 
 def _size(path: str) -> int:

@@ -1,8 +1,8 @@
 """Parquet files, read row group by row group in bounded batches.
 
-Rows per batch follow from the footer's bytes per row, because the reader decodes whole batches; buffers are not read ahead
-and the reader's own threads are off: parallelism comes from splits, one reader per task. Small neighbouring row groups
-make one split; a huge one is streamed. Footers are kept per process, never pickled.
+Rows per batch follow from the footer's bytes per row, because the reader decodes whole batches; buffers are not read
+ahead and the reader's own threads are off: parallelism comes from splits, one reader per task. Small neighbouring row
+groups make one split; a huge one is streamed. Footers are kept per process, never pickled.
 
 Text that repeats is decoded as dictionary codes, and a batch of it is cut by its real size before the values are made:
 the footer does not say how long a value is that the file holds once and the column a million times.
@@ -18,14 +18,13 @@ from functools import cached_property
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from sqlengine.errors import FileError, FormatError
 from sqlengine.expr.statistics import ColumnStats, Stats
 from sqlengine.formats.base import Bounds, ReadLimits, Split
+from sqlengine.formats.batches import bounded, empty_rows, longest, plain
 from sqlengine.formats.drift import drift_error, same_or_wider
-from sqlengine.formats.paths import empty_rows
 from sqlengine.types import canonical
 
 # Decoded bytes per uncompressed byte in the file, where the footer says no more: dictionaries make text shrink.
@@ -63,8 +62,8 @@ def _footer(path: str, changed: int, size: int) -> Any:
 
 @dataclass(frozen=True)
 class ParquetSource:
-    """Files in the given order. The first one's columns count, unless `union_by_name`: then all, NULL where a file lacks
-    one. `row_number` adds the int64 column `file_row_number`, from 0 in each file."""
+    """Files in the given order. The first one's columns count, unless `union_by_name`: then all, NULL where a file
+    lacks one. `row_number` adds the int64 column `file_row_number`, from 0 in each file."""
 
     paths: tuple[str, ...]
     union_by_name: bool = False
@@ -119,9 +118,9 @@ class ParquetSource:
         """Estimated bytes of a column of a row group in Arrow form."""
         type_ = self.schema.field(name).type
         if _is_fixed(type_):
-            return float(type_.bit_width) / 8 * group.num_rows
+            return float(type_.bit_width / 8 * group.num_rows)
         chunks = [group.column(place) for place in places.get(name, [])]
-        return sum(chunk.total_uncompressed_size * _INFLATION + 4 * chunk.num_values for chunk in chunks)
+        return float(sum(chunk.total_uncompressed_size * _INFLATION + 4 * chunk.num_values for chunk in chunks))
 
     def splits(self, columns: Sequence[str], bounds: Sequence[Bounds]) -> list[Split]:
         found: list[Split] = []
@@ -205,7 +204,7 @@ class ParquetSource:
                 coerce_int96_timestamp_unit="us",
             ) as file:
                 for raw in file.iter_batches(batch_rows, list(groups), wanted, use_threads=False):
-                    for piece in _cut(raw, limits.batch_bytes):
+                    for piece in bounded(raw, limits):
                         yield _dressed(piece, schema, start)
                         start += piece.num_rows
         except (pa.ArrowException, OSError) as error:
@@ -265,13 +264,14 @@ def _is_fixed(type_: pa.DataType) -> bool:
     return bool(t.is_primitive(type_) or t.is_decimal(type_) or t.is_boolean(type_))
 
 
-def _as_codes(path: str, footer: Any, groups: Sequence[int], names: Sequence[str], longest: int) -> list[str]:
+def _as_codes(path: str, footer: Any, groups: Sequence[int], names: Sequence[str], most: int) -> list[str]:
     """Text columns to decode as dictionary codes: those that repeat, and those whose dictionary holds a text over
-    `longest` bytes, which the column may hold any number of times without the footer saying so."""
+    `most` bytes, which the column may hold any number of times without the footer saying so."""
     schema = footer.schema.to_arrow_schema()
     places = _places(footer)
     group = footer.row_group(groups[0])
-    codes, unsure = [], []
+    codes: list[str] = []
+    unsure: list[str] = []
     for name in names:
         kind = canonical(schema.field(name).type)
         if not (pa.types.is_string(kind) or pa.types.is_binary(kind)):
@@ -280,31 +280,14 @@ def _as_codes(path: str, footer: Any, groups: Sequence[int], names: Sequence[str
         if chunk.has_dictionary_page:
             repeats = chunk.total_uncompressed_size < _REPEATS * chunk.num_values + 1024
             (codes if repeats else unsure).append(name)
-    unsure = [name for name in unsure if group.column(places[name][0]).total_uncompressed_size > longest]
+    unsure = [name for name in unsure if group.column(places[name][0]).total_uncompressed_size > most]
     if unsure:
         # The first row comes with the whole dictionary of its row group.
         with pq.ParquetFile(path, metadata=footer, pre_buffer=False, read_dictionary=unsure) as file:
             for first in file.iter_batches(1, list(groups[:1]), unsure, use_threads=False):
-                codes += [name for name in unsure if _longest(first.column(name)) > longest]
+                codes += [name for name in unsure if longest(first.column(name)) > most]
                 break
     return codes
-
-
-def _longest(column: pa.Array) -> int:
-    if not pa.types.is_dictionary(column.type) or not len(column.dictionary):
-        return 0
-    return int(pc.max(pc.binary_length(column.dictionary)).as_py() or 0)
-
-
-def _cut(raw: pa.RecordBatch, most: int) -> Iterator[pa.RecordBatch]:
-    """The batch in pieces whose dictionary columns stay below `most` bytes once decoded."""
-    widest = sum(_longest(column) for column in raw.columns)
-    if widest * raw.num_rows <= most:
-        yield raw
-        return
-    step = max(1, most // widest)
-    for start in range(0, raw.num_rows, step):
-        yield raw.slice(start, step)
 
 
 def _dressed(raw: pa.RecordBatch, schema: pa.Schema, start: int) -> pa.RecordBatch:
@@ -316,10 +299,7 @@ def _dressed(raw: pa.RecordBatch, schema: pa.Schema, start: int) -> pa.RecordBat
             missing = field.name != ROW_NUMBER
             arrays.append(pa.nulls(raw.num_rows, field.type) if missing else pa.arange(start, start + raw.num_rows))
             continue
-        array = raw.column(place)
-        if pa.types.is_dictionary(array.type):
-            array = array.dictionary_decode()
-        arrays.append(array if array.type == field.type else array.cast(field.type))
+        arrays.append(plain(raw.column(place), field.type))
     return pa.RecordBatch.from_arrays(arrays, schema=schema)
 
 

@@ -13,7 +13,7 @@ from urllib.parse import unquote
 
 import pyarrow as pa
 
-from sqlengine.errors import BindError, FileError
+from sqlengine.errors import BindError, FileError, NotSupportedError
 from sqlengine.expr.statistics import ColumnStats, Stats
 from sqlengine.formats.base import Bounds, ReadLimits, Source, Split
 
@@ -23,12 +23,14 @@ _NULL = "__HIVE_DEFAULT_PARTITION__"
 def expand(patterns: Sequence[str], suffixes: Sequence[str] = ()) -> list[str]:
     """The files that paths, globs (`*`, `?`, `[..]`, `**`) and directories stand for, sorted within each pattern.
 
-    A directory gives the files below it that end in one of `suffixes` (any file if none is given); hidden files and those
-    that begin with `_` are left out. FileError if a file is missing or unreadable, or a pattern matches nothing.
+    A directory gives the files below it that end in one of `suffixes` (any file if none is given); hidden files and
+    those that begin with `_` are left out. FileError if a file is missing or unreadable, or a pattern matches nothing.
     """
     files: list[str] = []
     for given in patterns:
         pattern = os.path.expanduser(os.fspath(given))
+        if "://" in pattern:
+            raise NotSupportedError(f"reading {given!r}: only local files can be read", hint="download it first")
         if os.path.isdir(pattern):
             found = sorted(_below(pattern, suffixes))
             if not found:
@@ -76,11 +78,6 @@ def hive_values(path: str) -> dict[str, str | None]:
         if sign and name:
             found[unquote(name)] = None if value == _NULL else unquote(value)
     return found
-
-
-def empty_rows(count: int) -> pa.RecordBatch:
-    """A batch of rows without columns."""
-    return pa.RecordBatch.from_struct_array(pa.StructArray.from_buffers(pa.struct([]), count, [None]))
 
 
 @dataclass(frozen=True)

@@ -53,11 +53,12 @@ def csv_lines(
                 text = pc.if_else(mask, quoted, text)
         cells.append(pc.fill_null(text, null))
     if not cells:
-        return b"\n" * batch.num_rows
+        return b"\n" * int(batch.num_rows)
     lines = pc.binary_join_element_wise(*cells, delimiter) if len(cells) > 1 else cells[0]
     lines = pc.binary_join_element_wise(lines, "", "\n")
     joined = pc.binary_join(pa.ListArray.from_arrays(pa.array([0, len(lines)], pa.int32()), lines), "")
-    return joined[0].as_buffer().to_pybytes()  # type: ignore[no-any-return]
+    found: bytes = joined[0].as_buffer().to_pybytes()
+    return found
 
 
 def _may_need_quotes(type_: pa.DataType) -> bool:
@@ -76,8 +77,8 @@ def json_values(batch: pa.RecordBatch) -> list[str]:
 
 
 def json_texts(column: pa.Array) -> list[str]:
-    """Each value as JSON: numbers as numbers (decimals exactly), times as SQL text, structs and maps as objects, blobs as
-    text. Infinity and NaN, which JSON lacks, are null."""
+    """Each value as JSON: numbers as numbers (decimals exactly), times as SQL text, structs and maps as objects, blobs
+    as text. Infinity and NaN, which JSON lacks, are null."""
     t = pa.types
     type_ = column.type
     if t.is_integer(type_) or t.is_boolean(type_) or t.is_decimal(type_):

@@ -1,8 +1,8 @@
 """Writing rows to files: streaming, bounded, and whole or not at all.
 
 A file is written under a temporary name beside its target and renamed by `commit`; leaving the writer without a commit
-removes it. `PARTITION_BY` writes a directory tree `column=value/data_0.parquet` with a bounded number of open files; the
-tree too is made under a temporary name first.
+removes it. `PARTITION_BY` writes a directory tree `column=value/data_0.parquet` with a bounded number of open files;
+the tree too is made under a temporary name first.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from sqlengine.settings import parse_bytes
 
 _OPEN_FILES = 8
 _CODECS = {
-    "uncompressed": "none", "none": "none", "snappy": "snappy", "gzip": "gzip", "gz": "gzip", "zstd": "zstd", "zst": "zstd",
-    "lz4": "lz4", "lz4_raw": "lz4", "brotli": "brotli",
+    "uncompressed": "none", "none": "none", "snappy": "snappy", "gzip": "gzip", "gz": "gzip", "zstd": "zstd",
+    "zst": "zstd", "lz4": "lz4", "lz4_raw": "lz4", "brotli": "brotli",
 }  # fmt: skip
 
 
@@ -265,8 +265,8 @@ class FileWriter:
 
 
 class PartitionedWriter:
-    """Rows spread over `column=value` directories. At most `_OPEN_FILES` files are open; one that was closed is not opened
-    again: later rows of its partition go to `data_1`, `data_2`, ..."""
+    """Rows spread over `column=value` directories. At most `_OPEN_FILES` files are open; one that was closed is not
+    opened again: later rows of its partition go to `data_1`, `data_2`, ..."""
 
     def __init__(
         self,
@@ -364,8 +364,9 @@ class PartitionedWriter:
 def open_writer(
     path: str, schema: pa.Schema, format: str, options: dict[str, Any], gathered: int = 64 << 20
 ) -> FileWriter | PartitionedWriter:
-    """A writer of rows of `schema`. `options` are those of COPY (names in any case); `gathered`: most bytes of rows that are
-    held before they are encoded. Raises BindError for an option the format lacks, FileError for a bad target."""
+    """A writer of rows of `schema`. `options` are those of COPY (names in any case); `gathered`: most bytes of rows
+    that are held before they are encoded. Raises BindError for an option the format lacks, FileError for a bad
+    target."""
     left = {name.lower(): value for name, value in options.items()}
     left.pop("format", None)
     by = left.pop("partition_by", None)

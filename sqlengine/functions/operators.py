@@ -302,12 +302,12 @@ def _distinct(a: Any, b: Any) -> Any:
     return pc.or_(pc.fill_null(pc.invert(same), False), pc.xor(pc.is_null(a), pc.is_null(b)))
 
 
-@scalar("is_distinct", _comparable, "Different, with NULL equal to NULL.", category="operator")
+@scalar("is_distinct", _comparable, "Different, with NULL equal to NULL.", category="operator", strict=False)
 def _is_distinct(call: Call, args: list[Any], rows: int, settings: Settings) -> Any:
     return _distinct(*args)
 
 
-@scalar("is_not_distinct", _comparable, "Equal, with NULL equal to NULL.", category="operator")
+@scalar("is_not_distinct", _comparable, "Equal, with NULL equal to NULL.", category="operator", strict=False)
 def _is_not_distinct(call: Call, args: list[Any], rows: int, settings: Settings) -> Any:
     return pc.invert(_distinct(*args))
 
@@ -316,12 +316,12 @@ def _booleans(args: Sequence[Expr]) -> Types:
     return [pa.bool_()] * len(args), pa.bool_()
 
 
-@scalar("and", _booleans, "Logical and of three values.", category="operator")
+@scalar("and", _booleans, "Logical and of three values.", category="operator", strict=False)
 def _and(call: Call, args: list[Any], rows: int, settings: Settings) -> Any:
     return pc.and_kleene(*args)
 
 
-@scalar("or", _booleans, "Logical or of three values.", category="operator")
+@scalar("or", _booleans, "Logical or of three values.", category="operator", strict=False)
 def _or(call: Call, args: list[Any], rows: int, settings: Settings) -> Any:
     return pc.or_kleene(*args)
 
@@ -335,22 +335,22 @@ def _anything(args: Sequence[Expr]) -> Types:
     return [arg.type for arg in args], pa.bool_()
 
 
-@scalar("is_null", _anything, "Whether the value is NULL.", category="operator")
+@scalar("is_null", _anything, "Whether the value is NULL.", category="operator", strict=False)
 def _is_null(call: Call, args: list[Any], rows: int, settings: Settings) -> Any:
     return pc.is_null(args[0])
 
 
-@scalar("is_not_null", _anything, "Whether the value is not NULL.", category="operator")
+@scalar("is_not_null", _anything, "Whether the value is not NULL.", category="operator", strict=False)
 def _is_not_null(call: Call, args: list[Any], rows: int, settings: Settings) -> Any:
     return pc.is_valid(args[0])
 
 
-@scalar("is_true", _booleans, "Whether the value is true (not NULL).", category="operator")
+@scalar("is_true", _booleans, "Whether the value is true (not NULL).", category="operator", strict=False)
 def _is_true(call: Call, args: list[Any], rows: int, settings: Settings) -> Any:
     return pc.fill_null(args[0], False)
 
 
-@scalar("is_false", _booleans, "Whether the value is false (not NULL).", category="operator")
+@scalar("is_false", _booleans, "Whether the value is false (not NULL).", category="operator", strict=False)
 def _is_false(call: Call, args: list[Any], rows: int, settings: Settings) -> Any:
     return pc.fill_null(pc.invert(args[0]), False)
 
@@ -367,7 +367,7 @@ def _among(args: Sequence[Expr]) -> Types:
     return types, pa.bool_()
 
 
-@scalar("in", _among, "Whether the first argument equals one of the others.", category="operator")
+@scalar("in", _among, "Whether the first argument equals one of the others.", category="operator", strict=False)
 def _in(call: Call, args: list[Any], rows: int, settings: Settings) -> Any:
     value, *items = args
     if all(isinstance(item, pa.Scalar) for item in items) and isinstance(value, pa.Array):
@@ -382,21 +382,21 @@ def _in(call: Call, args: list[Any], rows: int, settings: Settings) -> Any:
     return result
 
 
-@scalar("coalesce", _same, "The first argument that is not NULL.", category="conditional", aliases=("ifnull",))
+@scalar("coalesce", _same, "The first argument that is not NULL.", category="conditional", strict=False, aliases=("ifnull",))
 def _coalesce(call: Call, args: list[Any], rows: int, settings: Settings) -> Any:
     return pc.coalesce(*args)
 
 
-@scalar("nullif", _same, "The first argument, or NULL if it equals the second.", category="conditional")
+@scalar("nullif", _same, "The first argument, or NULL if it equals the second.", category="conditional", strict=False)
 def _nullif(call: Call, args: list[Any], rows: int, settings: Settings) -> Any:
     return pc.if_else(pc.fill_null(pc.equal(*args), False), pa.scalar(None, call.type), args[0])
 
 
-@scalar("greatest", _same, "The greatest argument that is not NULL.", category="conditional")
+@scalar("greatest", _same, "The greatest argument that is not NULL.", category="conditional", strict=False)
 def _greatest(call: Call, args: list[Any], rows: int, settings: Settings) -> Any:
     return pc.max_element_wise(*args)
 
 
-@scalar("least", _same, "The least argument that is not NULL.", category="conditional")
+@scalar("least", _same, "The least argument that is not NULL.", category="conditional", strict=False)
 def _least(call: Call, args: list[Any], rows: int, settings: Settings) -> Any:
     return pc.min_element_wise(*args)

@@ -4,8 +4,8 @@ Streaming, order kept. For each batch:
 1. Count the output rows of each input row (its longest list; at least one with `outer`), and the bytes that one of them
    will take of the columns beside the lists: text is measured row by row, because one long text beside one long list
    decides the size, not the mean.
-2. Cut the output into pieces of at most `batch_rows` rows and about `batch_bytes` bytes *before* any of it is made. A cut
-   may fall inside a row's list.
+2. Cut the output into pieces of at most `batch_rows` rows and about `batch_bytes` bytes *before* any of it is made. A
+   cut may fall inside a row's list.
 3. Make each piece: indices of the parent rows (from list offsets), a `take` of the other columns, and the elements.
 
 Memory: the input batch, one output batch, and the counts (40 bytes an input row). Worst case: one row wider than

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from sqlengine.errors import Error
+from sqlengine.errors import Error, InternalError, NotSupportedError
 from tests.sqllogic.engines import Engine
 from tests.sqllogic.records import Record, read_records, write_records
 from tests.sqllogic.values import rows_of, types_of
@@ -30,7 +30,9 @@ def outcome(record: Record, engine: Engine) -> tuple[str, str]:
     try:
         table = engine.run(record.text)
     except Error as error:
-        if record.error is not None and (error.code == record.error or record.error.lower() in str(error).lower()):
+        expected = record.error is not None and (error.code == record.error or record.error.lower() in str(error).lower())
+        # Our own bugs and missing parts never count as the error that was expected.
+        if expected and not isinstance(error, InternalError | NotSupportedError):
             return "passed", ""
         return error.code, f"{type(error).__name__}: {error}"
     except Exception as error:  # an exception that is not ours is a failure of this record, not of the whole file
@@ -51,7 +53,7 @@ def outcome(record: Record, engine: Engine) -> tuple[str, str]:
 
 
 def update(path: Path, oracle: Engine, engine: Engine) -> None:
-    """Fill types and rows of the queries from the oracle, and drop marks of what passes now. New marks are made by hand."""
+    """Fill types and rows of the queries from the oracle, and bring marks up to date. New marks are made by hand."""
     records = read_records(path)
     for record in records:
         if record.kind == "query":
@@ -63,10 +65,9 @@ def update(path: Path, oracle: Engine, engine: Engine) -> None:
             record.types, record.rows = types_of(table), rows_of(table)
             if record.order == "rowsort":
                 record.rows.sort()
-        elif record.kind == "statement" and record.error is None:
-            oracle.run(record.text)
-        if record.known is not None and outcome(record, engine)[0] == "passed":
-            record.known = None
+        if record.known is not None:
+            code, _ = outcome(record, engine)
+            record.known = None if code == "passed" else code
     write_records(path, records)
 
 

@@ -1,0 +1,70 @@
+"""From batches as a reader yields them to batches as the engine wants them: bounded, in canonical types."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from sqlengine.formats.base import ReadLimits
+
+
+def empty_rows(count: int) -> pa.RecordBatch:
+    """A batch of rows without columns."""
+    return pa.RecordBatch.from_struct_array(pa.StructArray.from_buffers(pa.struct([]), count, [None]))
+
+
+def bounded(batch: pa.RecordBatch, limits: ReadLimits) -> Iterator[pa.RecordBatch]:
+    """Slices of the batch within the limits, by the size they have once dictionaries are decoded."""
+    if not batch.num_rows:
+        return
+    width = 0.0
+    for column in batch.columns:
+        if pa.types.is_dictionary(column.type):
+            # What one row may take: the longest value may be every row's.
+            width += longest(column) + 4
+        elif pa.types.is_run_end_encoded(column.type):
+            width += column.values.nbytes / max(1, len(column.values))
+        else:
+            width += column.nbytes / batch.num_rows
+    step = max(1, min(limits.batch_rows, int(limits.batch_bytes / max(width, 1e-9))))
+    for start in range(0, batch.num_rows, step):
+        yield batch.slice(start, step)
+
+
+def longest(column: pa.Array) -> int:
+    """Bytes of the longest value in the dictionary of a dictionary column; 0 for another column."""
+    if not pa.types.is_dictionary(column.type) or not len(column.dictionary):
+        return 0
+    kind = column.dictionary.type
+    if (
+        pa.types.is_string(kind)
+        or pa.types.is_binary(kind)
+        or pa.types.is_large_string(kind)
+        or pa.types.is_large_binary(kind)
+    ):
+        return int(pc.max(pc.binary_length(column.dictionary)).as_py() or 0)
+    return int(column.dictionary.nbytes // len(column.dictionary)) + 1
+
+
+def plain(array: pa.Array, type_: pa.DataType) -> pa.Array:
+    """The values in their canonical type, decoded."""
+    if array.type == type_:
+        return array
+    if pa.types.is_dictionary(array.type):
+        array = array.dictionary_decode()
+    elif pa.types.is_run_end_encoded(array.type):
+        array = pc.run_end_decode(array)
+    return array if array.type == type_ else array.cast(type_)
+
+
+def canonical_batches(batch: pa.RecordBatch, schema: pa.Schema, limits: ReadLimits) -> Iterator[pa.RecordBatch]:
+    """The columns of `schema` from the batch, bounded, in canonical types."""
+    if not len(schema):
+        for start in range(0, batch.num_rows, limits.batch_rows):
+            yield empty_rows(min(limits.batch_rows, batch.num_rows - start))
+        return
+    for piece in bounded(batch.select(schema.names), limits):
+        arrays = [plain(column, field.type) for column, field in zip(piece.columns, schema, strict=True)]
+        yield pa.RecordBatch.from_arrays(arrays, schema=schema)

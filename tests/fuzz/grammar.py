@@ -1,0 +1,262 @@
+"""Random queries from a seed. Every query has one right answer as a set of rows, or as a list when `ordered`."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+
+from tests.fuzz.tables import COLUMNS, TYPES
+
+Column = tuple[str, str]  # its text in the query, its kind (int, big, dec, flt, txt, date, bool)
+_NUMBERS = ("int", "dec", "flt")
+_JOINS = ("join", "join", "left join", "left join", "right join", "full join", "semi join", "anti join", "cross join")
+
+
+@dataclass(frozen=True)
+class Query:
+    text: str
+    ordered: bool
+
+
+def random_query(seed: int) -> Query:
+    return _Writer(random.Random(seed)).query()
+
+
+class _Writer:
+    def __init__(self, rng: random.Random) -> None:
+        self.rng = rng
+        self.names = 0
+
+    def chance(self, p: float) -> bool:
+        return self.rng.random() < p
+
+    def query(self) -> Query:
+        text, kinds = self.select(2)
+        if self.chance(0.2):
+            text, kinds = self.set_operation(text, kinds)
+        if not self.chance(0.3):
+            return Query(text, False)
+        numbers = list(range(1, len(kinds) + 1))
+        self.rng.shuffle(numbers)
+        ways = [f"{n}{self.rng.choice([' desc', '', ' asc'])}{self.rng.choice(['', ' nulls first', ' nulls last'])}" for n in numbers]
+        text = f"select * from ({text}) order by {', '.join(ways)}"
+        if self.chance(0.6):
+            text += f" limit {self.rng.choice([0, 1, 5, 17, 1000])}"
+            text += f" offset {self.rng.choice([1, 3, 50])}" if self.chance(0.3) else ""
+        return Query(text, True)
+
+    def set_operation(self, text: str, kinds: list[str]) -> tuple[str, list[str]]:
+        scope = [(name, TYPES[name][0]) for name in COLUMNS["a"]]
+        other = ", ".join(self.expression(scope, kind, 1) for kind in kinds)
+        op = self.rng.choice(["union", "union all", "intersect", "except", "intersect all", "except all"])
+        return f"({text}) {op} (select {other} from a)", kinds
+
+    # ---- from
+
+    def alias(self) -> str:
+        self.names += 1
+        return f"t{self.names}"
+
+    def source(self, depth: int) -> tuple[str, list[Column]]:
+        alias = self.alias()
+        if depth > 0 and self.chance(0.2):
+            text, kinds = self.select(depth - 1)
+            return f"({text}) {alias}", [(f"{alias}.c{i}", kind) for i, kind in enumerate(kinds)]
+        table = self.rng.choice(["a", "a", "a", "c", "c", "w", "w", "e"])
+        return f"{table} {alias}", [(f"{alias}.{name}", TYPES[name][0]) for name in COLUMNS[table]]
+
+    def sources(self, depth: int) -> tuple[str, list[Column]]:
+        text, scope = self.source(depth)
+        for _ in range(self.rng.choice([0, 0, 1, 1, 1, 2])):
+            other, columns = self.source(depth)
+            kind = self.rng.choice(_JOINS)
+            if kind == "cross join":
+                # A product only with few rows on one side.
+                alias = self.alias()
+                other, columns = f"(select k, s from c where k < 4) {alias}", [(f"{alias}.k", "int"), (f"{alias}.s", "txt")]
+                text, scope = f"{text} cross join {other}", scope + columns
+                continue
+            text = f"{text} {kind} {other} on {self.join_condition(scope, columns)}"
+            if kind not in ("semi join", "anti join"):
+                scope = scope + columns
+        return text, scope
+
+    def join_condition(self, left: list[Column], right: list[Column]) -> str:
+        pairs = [(a, b) for a, ka in left for b, kb in right if ka == kb and ka != "bool"]
+        # Keys of few values would multiply the rows at every join.
+        good = [(a, b) for a, b in pairs if a.endswith(".k") and b.endswith(".k")] or pairs
+        if not good:
+            return "false"
+        parts = [" = ".join(self.rng.choice(good))]
+        if self.chance(0.25):
+            parts.append(" = ".join(self.rng.choice(pairs)))
+        if self.chance(0.25):
+            a, b = self.rng.choice(pairs)
+            parts.append(f"{a} {self.rng.choice(['<', '<=', '<>', '>'])} {b}")
+        if self.chance(0.2):
+            parts.append(self.predicate(self.rng.choice([left, right]), 0))
+        return " and ".join(parts)
+
+    # ---- select
+
+    def select(self, depth: int) -> tuple[str, list[str]]:
+        """A query whose columns are named c0, c1, ... and their kinds."""
+        text, scope = self.sources(depth)
+        where = f" where {self.predicate(scope, depth)}" if self.chance(0.5) else ""
+        style = self.rng.random()
+        if style < 0.4:
+            return self.grouped(text, scope, where)
+        kinds = [self.kind(scope) for _ in range(self.rng.randrange(1, 4))]
+        items = [self.expression(scope, kind, 2) for kind in kinds]
+        if depth > 0 and self.chance(0.15):
+            items[0], kinds[0] = self.scalar_subquery(scope)
+        distinct = "distinct " if self.chance(0.2) else ""
+        return f"select {distinct}{_named(items)} from {text}{where}", kinds
+
+    def grouped(self, text: str, scope: list[Column], where: str) -> tuple[str, list[str]]:
+        keys = [self.expression(scope, kind, 1) for kind in (self.kind(scope) for _ in range(self.rng.randrange(3)))]
+        keys = [key for key in dict.fromkeys(keys) if any(name in key for name, _ in scope)]
+        key_kinds = [self.kind_of[key] for key in keys]
+        calls = [self.aggregate(scope) for _ in range(self.rng.randrange(1, 4))]
+        items, kinds = keys + [call for call, _ in calls], key_kinds + [kind for _, kind in calls]
+        by = ""
+        if keys:
+            inner = ", ".join(keys)
+            by = f" group by {self.rng.choice([inner, inner, inner, f'rollup ({inner})', f'cube ({inner})'])}"
+            if self.chance(0.2):
+                by += f" having count(*) > {self.rng.choice([0, 1, 3])}"
+        return f"select {_named(items)} from {text}{where}{by}", kinds
+
+    def aggregate(self, scope: list[Column]) -> tuple[str, str]:
+        kind = self.rng.choice([kind for kind in self.kinds(scope) if kind != "bool"] or ["int"])
+        arg = self.expression(scope, kind, 1)
+        if kind in _NUMBERS and self.chance(0.5):
+            call = self.rng.choice(["sum", "avg", "stddev_samp", "var_pop"]) if kind != "dec" else self.rng.choice(["sum", "avg"])
+            result = "flt" if call != "sum" or kind == "flt" else "sum"
+        else:
+            call = self.rng.choice(["min", "max", "count"])
+            result = "int" if call == "count" else kind
+        distinct = "distinct " if call in ("count", "min", "max") and self.chance(0.15) else ""
+        text = f"{call}({distinct}{arg})" if self.chance(0.85) else "count(*)"
+        if text == "count(*)":
+            result = "int"
+        if self.chance(0.15):
+            text += f" filter (where {self.predicate(scope, 0)})"
+        return text, result
+
+    # ---- expressions
+
+    kind_of: dict[str, str]
+
+    def kinds(self, scope: list[Column]) -> list[str]:
+        return list(dict.fromkeys(kind for _, kind in scope if kind != "sum")) or ["int"]
+
+    def kind(self, scope: list[Column]) -> str:
+        return self.rng.choice(self.kinds(scope))
+
+    def expression(self, scope: list[Column], kind: str, depth: int) -> str:
+        text = self.make_expression(scope, kind, depth)
+        self.kind_of = {**getattr(self, "kind_of", {}), text: kind}
+        return text
+
+    def make_expression(self, scope: list[Column], kind: str, depth: int) -> str:
+        names = [name for name, its in scope if its == kind]
+        if depth == 0 or self.chance(0.45) or kind in ("big", "sum"):
+            return self.rng.choice(names) if names and self.chance(0.9) else self.literal(kind)
+        one, two = (self.expression(scope, kind, depth - 1) for _ in range(2))
+        if self.chance(0.25):
+            form = self.rng.choice(["coalesce({}, {})", "case when {p} then {} else {} end", "nullif({}, {})", "case when {p} then {} end"])
+            return form.format(one, two, p=self.predicate(scope, 0))
+        match kind:
+            case "int":
+                return self.rng.choice(["({} % 50 + {} % 9)", "({} % 50 - {} % 9)", "({} % 20 * 3)", "abs({} % 99)", "(-({} % 99))"]).format(one, two)
+            case "dec":
+                return self.rng.choice(["({} + 1)", "(- {})", "abs({})"]).format(one)
+            case "flt":
+                return self.rng.choice(["({} + {})", "({} * 0.5)", "abs({})", "({} / 4)"]).format(one, two)
+            case "txt":
+                forms = ["upper({})", "lower({})", "({} || '!')", "substring({}, 1, 2)", "trim({})", "replace({}, 'a', 'é')"]
+                return self.rng.choice(forms).format(one)
+            case "date":
+                return self.rng.choice(["({} + 1)", "({} - 40)"]).format(one)
+        return self.predicate(scope, 0)
+
+    def literal(self, kind: str) -> str:
+        choices = {
+            "int": ["0", "1", "-3", "17"],
+            "big": ["9223372036854775807", "0", "-1"],
+            "sum": ["0", "1"],
+            "dec": ["0.00", "1.25", "-250.50"],
+            "flt": ["0.0::double", "2.25::double", "-1.5::double"],
+            "txt": ["'a'", "''", "'Äpfel'", "'漢字'", "'zz'"],
+            "date": ["date '2024-01-31'", "date '2024-02-29'", "date '2022-11-27'"],
+            "bool": ["true", "false"],
+        }
+        return self.rng.choice(choices[kind])
+
+    def predicate(self, scope: list[Column], depth: int) -> str:
+        roll = self.rng.random()
+        if roll < 0.25:
+            op = self.rng.choice(["and", "or"])
+            return f"({self.predicate(scope, 0)} {op} {self.predicate(scope, max(0, depth - 1))})"
+        if roll < 0.32:
+            return f"(not {self.predicate(scope, 0)})"
+        if depth > 0 and roll < 0.55:
+            return self.subquery_predicate(scope)
+        kind = self.kind(scope)
+        one = self.expression(scope, kind, 1)
+        if kind == "bool":
+            return f"({one} is {self.rng.choice(['', 'not '])}{self.rng.choice(['true', 'false', 'null'])})"
+        form = self.rng.random()
+        if form < 0.15:
+            return f"({one} is {self.rng.choice(['', 'not '])}null)"
+        if form < 0.3:
+            values = [self.literal(kind) for _ in range(3)] + (["null"] if self.chance(0.2) else [])
+            return f"({one} {self.rng.choice(['', 'not '])}in ({', '.join(values)}))"
+        if form < 0.4:
+            return f"({one} between {self.literal(kind)} and {self.literal(kind)})"
+        if form < 0.5 and kind == "txt":
+            return f"({one} {self.rng.choice(['', 'not '])}{self.rng.choice(['like', 'ilike'])} {self.rng.choice(['%a%', 'a%', '%', '_', '%字'])!r})"
+        two = self.literal(kind) if self.chance(0.5) else self.expression(scope, kind, 0)
+        op = self.rng.choice(["=", "<>", "<", "<=", ">", ">=", "is distinct from", "is not distinct from"])
+        return f"({one} {op} {two})"
+
+    # ---- subqueries
+
+    def inner(self, scope: list[Column]) -> tuple[str, list[Column], str]:
+        """The table, columns and condition of a subquery, correlated most of the time."""
+        table = self.rng.choice(["c", "w", "a", "e"])
+        alias = self.alias()
+        columns = [(f"{alias}.{name}", TYPES[name][0]) for name in COLUMNS[table]]
+        pairs = [(a, b) for a, ka in scope for b, kb in columns if ka == kb]
+        parts = []
+        if pairs and self.chance(0.75):
+            a, b = self.rng.choice(pairs)
+            parts.append(f"{b} {self.rng.choice(['=', '=', '=', '<', '>='])} {a}")
+        if self.chance(0.4):
+            parts.append(self.predicate(columns, 0))
+        return f"{table} {alias}", columns, f" where {' and '.join(parts)}" if parts else ""
+
+    def subquery_predicate(self, scope: list[Column]) -> str:
+        table, columns, where = self.inner(scope)
+        negation = self.rng.choice(["", "not "])
+        kinds = [kind for kind in self.kinds(scope) if any(its == kind for _, its in columns)]
+        if not kinds or self.chance(0.4):
+            return f"({negation}exists (select 1 from {table}{where}))"
+        kind = self.rng.choice(kinds)
+        one, two = self.expression(scope, kind, 0), self.expression(columns, kind, 0)
+        if self.chance(0.6):
+            return f"({one} {negation}in (select {two} from {table}{where}))"
+        op = self.rng.choice(["=", "<", ">=", "<>"])
+        if self.chance(0.5) and kind != "bool":
+            return f"({one} {op} (select {self.rng.choice(['min', 'max'])}({two}) from {table}{where}))"
+        return f"({one} {op} {self.rng.choice(['any', 'all'])} (select {two} from {table}{where}))"
+
+    def scalar_subquery(self, scope: list[Column]) -> tuple[str, str]:
+        table, columns, where = self.inner(scope)
+        call, kind = self.aggregate(columns)
+        return f"(select {call} from {table}{where})", kind
+
+
+def _named(items: list[str]) -> str:
+    return ", ".join(f"{item} as c{i}" for i, item in enumerate(items))

@@ -1,0 +1,101 @@
+"""Random queries give DuckDB's answers, with much memory and with little. `--fuzz N` says how many; seeds that once failed come first.
+
+A failure prints its seed: add it to seeds.txt together with the mend.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+import pytest
+
+import sqlengine
+from sqlengine.errors import Error, MemoryLimitError
+from sqlengine.runtime.memory import MemoryPool
+from tests.fuzz.compare import same_answer
+from tests.fuzz.grammar import random_query
+from tests.fuzz.tables import make_tables
+
+CHUNK = 50
+SEEDS = [int(line.split()[0]) for line in (Path(__file__).parent / "seeds.txt").read_text().splitlines() if line.strip()]
+WAYS: dict[str, dict[str, Any]] = {"roomy": {"threads": 2}, "tiny": {"threads": 1, "batch_rows": 32, "batch_bytes": "4KiB"}}
+
+
+class Pair:
+    """The engine in one way and the oracle, over the same tables."""
+
+    def __init__(self, tables: dict[str, pa.Table], way: str) -> None:
+        self.tiny = way == "tiny"
+        self.session = sqlengine.connect(**WAYS[way])
+        self.oracle = duckdb.connect()
+        self.oracle.execute("set threads = 1")
+        for name, table in tables.items():
+            self.session.register(name, table)
+            self.oracle.register(name, table)
+
+    def ours(self, query: str) -> list[tuple[Any, ...]]:
+        size = 1 << 20 if self.tiny else self.session._pool.capacity
+        while True:
+            if self.tiny:
+                self.session._pool = MemoryPool(size)
+            try:
+                return self.session.sql(query).fetchall()
+            except MemoryLimitError:
+                if not self.tiny or size > 1 << 28:
+                    raise
+                size *= 2
+
+    def problem(self, seed: int) -> str | None:
+        query = random_query(seed)
+        expected = self.oracle.execute(query.text).fetchall()
+        try:
+            found = self.ours(query.text)
+        except Error as error:
+            return f"seed {seed}: {error.code}: {error.message}\n  {query.text}"
+        except Exception as error:  # anything else is ours to mend too, and must not hide the other seeds
+            return f"seed {seed}: {type(error).__name__}: {error}\n  {query.text}"
+        if same_answer(found, expected, query.ordered):
+            return None
+        extra = [row for row in found if row not in expected][:3]
+        missing = [row for row in expected if row not in found][:3]
+        return f"seed {seed}: {len(found)} rows, expected {len(expected)}; extra {extra}, missing {missing}\n  {query.text}"
+
+
+@pytest.fixture(scope="module")
+def pairs() -> Iterator[dict[str, Pair]]:
+    tables = make_tables()
+    made = {way: Pair(tables, way) for way in WAYS}
+    yield made
+    for pair in made.values():
+        pair.session.close()
+        pair.oracle.close()
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "first" in metafunc.fixturenames:
+        count = metafunc.config.getoption("--fuzz")
+        metafunc.parametrize("first", range(0, max(1, count // len(WAYS)), CHUNK))
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_seeds_that_once_failed(way: str, pairs: dict[str, Pair]) -> None:
+    problems = [problem for seed in SEEDS if (problem := pairs[way].problem(seed))]
+    assert not problems, "\n".join(problems)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_random_queries(first: int, way: str, pairs: dict[str, Pair]) -> None:
+    problems = [problem for seed in range(first, first + CHUNK) if (problem := pairs[way].problem(seed))]
+    assert not problems, f"{len(problems)} queries fail\n" + "\n".join(problems)
+
+
+def test_the_grammar_reaches_what_it_should() -> None:
+    """Enough queries have rows, and every construct of the grammar occurs."""
+    texts = [random_query(seed).text for seed in range(500)]
+    for word in ("full join", "anti join", "rollup", "cube", "exists", " in (select", " any ", " all (", "intersect all", "filter", "limit"):
+        assert any(word in text for text in texts), word
+    assert len(set(texts)) > 490
