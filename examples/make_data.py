@@ -31,7 +31,9 @@ def main() -> None:
             "customer_id": pa.array([min(500, int(random.expovariate(1 / 120)) + 1) for _ in range(count)], pa.int64()),
             "product": [random.choice(PRODUCTS) for _ in range(count)],
             "quantity": pa.array([random.randint(1, 9) for _ in range(count)], pa.int32()),
-            "price": pa.array([decimal.Decimal(random.randint(500, 90000)) / 100 for _ in range(count)], pa.decimal128(9, 2)),
+            "price": pa.array(
+                [decimal.Decimal(random.randint(500, 90000)) / 100 for _ in range(count)], pa.decimal128(9, 2)
+            ),
             "ordered_on": [start + datetime.timedelta(days=random.randrange(366)) for _ in range(count)],
         }
     )

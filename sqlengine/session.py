@@ -138,7 +138,11 @@ class Session:
     def set(self, name: str, value: Any) -> None:
         """Change a setting; None gives it its default back. A new memory limit needs all queries to have ended."""
         default = setting_field(name).default
-        changed = replace(self._settings, **{name.lower(): default}) if value is None else self._settings.with_value(name, value)
+        changed = (
+            replace(self._settings, **{name.lower(): default})
+            if value is None
+            else self._settings.with_value(name, value)
+        )
         with self._lock:
             if name.lower() == "memory_limit" and self._running:
                 raise InterfaceError("memory_limit cannot change while a query runs", code="query_running")
@@ -163,7 +167,9 @@ class Session:
             rows.append({"name": item.name, "value": text, "description": item.metadata["help"]})
         return pa.Table.from_pylist(rows)
 
-    def run(self, plan: Plan, relation: Relation | None = None, timeout: float | None = None) -> Iterator[pa.RecordBatch]:
+    def run(
+        self, plan: Plan, relation: Relation | None = None, timeout: float | None = None
+    ) -> Iterator[pa.RecordBatch]:
         """Optimize and run a bound plan; the batches have the plan's keys as column names."""
         context = self._context(timeout)
         started = time.perf_counter()

@@ -15,7 +15,18 @@ from typing import Any
 
 from sqlengine.errors import InterfaceError
 
-_UNITS = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12, "kib": 2**10, "mib": 2**20, "gib": 2**30, "tib": 2**40}
+_UNITS = {
+    "": 1,
+    "b": 1,
+    "kb": 10**3,
+    "mb": 10**6,
+    "gb": 10**9,
+    "tb": 10**12,
+    "kib": 2**10,
+    "mib": 2**20,
+    "gib": 2**30,
+    "tib": 2**40,
+}
 
 
 def parse_bytes(text: Any) -> int:
@@ -117,25 +128,64 @@ def _setting(default: Any, parse: Callable[[Any], Any], help: str, kind: str) ->
 class Settings:
     """All settings with their values. Field order is the order of `SHOW ALL`. 0 means "chosen by the engine" where noted."""
 
-    memory_limit: int = _setting(0, _memory, "Bound on the resident memory of the process tree. 0: 80 % of machine or cgroup.", "bytes")
-    threads: int = _setting(0, _integer(1), "Tasks that run at the same time. 0: the processors this process may use; falls when the budget is small.", "integer")
+    memory_limit: int = _setting(
+        0, _memory, "Bound on the resident memory of the process tree. 0: 80 % of machine or cgroup.", "bytes"
+    )
+    threads: int = _setting(
+        0,
+        _integer(1),
+        "Tasks that run at the same time. 0: the processors this process may use; falls when the budget is small.",
+        "integer",
+    )
     batch_rows: int = _setting(131072, _integer(1), "Most rows in a batch.", "integer")
-    batch_bytes: int = _setting(0, _batch_size, "Most bytes in a batch (one row may exceed it). 0: from the memory limit.", "bytes")
-    partitions: int = _setting(0, _integer(1), "Partitions of a hash exchange or a spilling operator. 0: from sizes and threads.", "integer")
+    batch_bytes: int = _setting(
+        0, _batch_size, "Most bytes in a batch (one row may exceed it). 0: from the memory limit.", "bytes"
+    )
+    partitions: int = _setting(
+        0, _integer(1), "Partitions of a hash exchange or a spilling operator. 0: from sizes and threads.", "integer"
+    )
     merge_fan_in: int = _setting(0, _integer(2), "Sorted runs merged at once. 0: from the budget.", "integer")
-    spill_dir: tuple[str, ...] = _setting((), _paths, "Directories for spill files. Empty: the system's temporary directory.", "paths")
-    spill_limit: int = _setting(0, parse_bytes, "Most bytes of spill files at a time. 0: 90 % of the free disk.", "bytes")
+    spill_dir: tuple[str, ...] = _setting(
+        (), _paths, "Directories for spill files. Empty: the system's temporary directory.", "paths"
+    )
+    spill_limit: int = _setting(
+        0, parse_bytes, "Most bytes of spill files at a time. 0: 90 % of the free disk.", "bytes"
+    )
     spill_codec: str = _setting("lz4", _choice("lz4", "zstd", "none"), "Compression of spill files.", "text")
-    preserve_order: bool = _setting(True, _boolean, "Give rows in the order of the input where SQL leaves the order free.", "boolean")
-    default_null_order: str = _setting("nulls_last", _choice("nulls_last", "nulls_first", "nulls_first_on_asc_last_on_desc", "nulls_last_on_asc_first_on_desc"), "Where NULLs sort when ORDER BY does not say.", "text")
+    preserve_order: bool = _setting(
+        True, _boolean, "Give rows in the order of the input where SQL leaves the order free.", "boolean"
+    )
+    default_null_order: str = _setting(
+        "nulls_last",
+        _choice("nulls_last", "nulls_first", "nulls_first_on_asc_last_on_desc", "nulls_last_on_asc_first_on_desc"),
+        "Where NULLs sort when ORDER BY does not say.",
+        "text",
+    )
     default_order: str = _setting("asc", _choice("asc", "desc"), "Direction when ORDER BY does not say.", "text")
-    integer_division: bool = _setting(False, _boolean, "`/` of integers divides with truncation instead of giving a DOUBLE.", "boolean")
-    ieee_floating_point_ops: bool = _setting(True, _boolean, "Division of DOUBLEs by zero gives infinity or NaN instead of NULL.", "boolean")
-    error_on_division_by_zero: bool = _setting(True, _boolean, "`//` and `%` by zero are an error instead of NULL.", "boolean")
-    timezone: str = _setting("UTC", _timezone, "Time zone of TIMESTAMPTZ values as text and in date arithmetic.", "text")
-    preserve_identifier_case: bool = _setting(True, _boolean, "Keep the case of unquoted identifiers in results.", "boolean")
-    disabled_rules: tuple[str, ...] = _setting((), _strings, "Optimizer rules that are left out (for tests and diagnosis).", "texts")
-    broadcast_rows: int = _setting(0, _integer(0), "Reserved for tests: joins with a build side over this many rows use the partitioned strategy. 0: decided by bytes.", "integer")
+    integer_division: bool = _setting(
+        False, _boolean, "`/` of integers divides with truncation instead of giving a DOUBLE.", "boolean"
+    )
+    ieee_floating_point_ops: bool = _setting(
+        True, _boolean, "Division of DOUBLEs by zero gives infinity or NaN instead of NULL.", "boolean"
+    )
+    error_on_division_by_zero: bool = _setting(
+        True, _boolean, "`//` and `%` by zero are an error instead of NULL.", "boolean"
+    )
+    timezone: str = _setting(
+        "UTC", _timezone, "Time zone of TIMESTAMPTZ values as text and in date arithmetic.", "text"
+    )
+    preserve_identifier_case: bool = _setting(
+        True, _boolean, "Keep the case of unquoted identifiers in results.", "boolean"
+    )
+    disabled_rules: tuple[str, ...] = _setting(
+        (), _strings, "Optimizer rules that are left out (for tests and diagnosis).", "texts"
+    )
+    broadcast_rows: int = _setting(
+        0,
+        _integer(0),
+        "Reserved for tests: joins with a build side over this many rows use the partitioned strategy. 0: decided by bytes.",
+        "integer",
+    )
 
     def with_value(self, name: str, value: Any) -> Settings:
         """A copy with one setting changed; the value may be text."""

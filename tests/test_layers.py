@@ -45,4 +45,6 @@ def test_imports(path: Path) -> None:
         if first == "sqlengine" and target in LEVEL and mine in LEVEL and target != mine:
             same = LEVEL[target] == LEVEL[mine]
             # The bottom exceptions: a source is known to logical scans, and types of expressions to nobody below.
-            assert LEVEL[target] > LEVEL[mine] or (same and {mine, target} <= SIBLINGS_ALLOWED), f"{mine} imports {target}"
+            assert LEVEL[target] > LEVEL[mine] or (same and {mine, target} <= SIBLINGS_ALLOWED), (
+                f"{mine} imports {target}"
+            )

@@ -71,7 +71,9 @@ class LocalBackend:
         keys = seam.to.keys if isinstance(seam, Exchange) else ()
         child = seam.inputs[0]
         context = self._context
-        shuffle = Shuffle(child.schema, partitions, context.pool, context.spill, context.settings, owner=type(seam).__name__)
+        shuffle = Shuffle(
+            child.schema, partitions, context.pool, context.spill, context.settings, owner=type(seam).__name__
+        )
         self._stages.append(shuffle)
         context.profile.stages.append((f"stage {number}", child))
         summary = KeySummary(seam.summarize if isinstance(seam, Exchange) else ())
@@ -279,7 +281,9 @@ def _fit(root: Operator, context: QueryContext) -> tuple[int, Settings, int]:
         for threads in range(context.threads, 0, -1):
             floor = _floor(root, settings, threads)
             # Half of the pool: what floors take, nobody above them can use.
-            if floor <= capacity // 2 or (floor <= capacity and threads == 1 and settings.batch_bytes <= _SMALLEST_BATCH):
+            if floor <= capacity // 2 or (
+                floor <= capacity and threads == 1 and settings.batch_bytes <= _SMALLEST_BATCH
+            ):
                 return threads, settings, floor
         if settings.batch_bytes <= _SMALLEST_BATCH:
             break

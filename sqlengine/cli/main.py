@@ -28,7 +28,9 @@ exit codes:
 class _InOrder(argparse.Action):
     """-c and -f keep their order on the command line."""
 
-    def __call__(self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: object, option: str | None = None) -> None:
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: object, option: str | None = None
+    ) -> None:
         namespace.inputs = [*(namespace.inputs or []), (self.dest, values)]
 
 
@@ -40,11 +42,15 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("files", nargs="*", metavar="FILE.sql", help="scripts to run, in one session")
     run = parser.add_argument_group("run")
     run.add_argument("-c", "--command", action=_InOrder, metavar="SQL", help="run statements (repeatable)")
-    run.add_argument("-f", "--file", action=_InOrder, metavar="PATH", help="run a script, - for standard input (repeatable)")
+    run.add_argument(
+        "-f", "--file", action=_InOrder, metavar="PATH", help="run a script, - for standard input (repeatable)"
+    )
     output = parser.add_argument_group("output")
     output.add_argument("--format", choices=("box", "csv", "jsonl"), help="default: box on a terminal, csv elsewhere")
     output.add_argument("--csv", dest="format", action="store_const", const="csv", help="the same as --format csv")
-    output.add_argument("--jsonl", dest="format", action="store_const", const="jsonl", help="the same as --format jsonl")
+    output.add_argument(
+        "--jsonl", dest="format", action="store_const", const="jsonl", help="the same as --format jsonl"
+    )
     output.add_argument("--max-rows", type=int, default=40, metavar="N", help="rows shown in a box (default 40)")
     engine = parser.add_argument_group("engine")
     engine.add_argument("-m", "--memory-limit", metavar="SIZE", help="bound on resident memory, such as 2GB")

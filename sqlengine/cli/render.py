@@ -69,7 +69,9 @@ def jsonl(relation: Relation, out: IO[str], max_rows: int) -> None:
     """One JSON object a row."""
     for batch in relation.batches():
         for row in _rows(batch):
-            out.write(json.dumps(dict(zip(relation.columns, row, strict=True)), default=_plain, ensure_ascii=False) + "\n")
+            out.write(
+                json.dumps(dict(zip(relation.columns, row, strict=True)), default=_plain, ensure_ascii=False) + "\n"
+            )
 
 
 FORMATS: dict[str, Callable[[Relation, IO[str], int], None]] = {"box": box, "csv": csv, "jsonl": jsonl}

@@ -111,7 +111,9 @@ def _temporal(array: pa.Array, type_: pa.DataType, timezone: str) -> pa.Array:
         if t.is_timestamp(type_):
             units = ("s", "ms", "us", "ns")
             if units.index(type_.unit) < units.index(source.unit):
-                return pc.floor_temporal(array, unit={"s": "second", "ms": "millisecond", "us": "microsecond"}[type_.unit]).cast(type_)
+                return pc.floor_temporal(
+                    array, unit={"s": "second", "ms": "millisecond", "us": "microsecond"}[type_.unit]
+                ).cast(type_)
             return array.cast(type_)
     if t.is_date(source) and t.is_timestamp(type_):
         return array.cast(type_)
@@ -140,7 +142,9 @@ def _nested(array: pa.Array, type_: pa.DataType, timezone: str) -> pa.Array:
         keys, items = _cast(array.keys, type_.key_type, timezone), _cast(array.items, type_.item_type, timezone)
         offsets = array.offsets
         if array.null_count:
-            offsets = pc.if_else(pa.concat_arrays([array.is_null(), pa.array([False])]), pa.scalar(None, pa.int32()), offsets)
+            offsets = pc.if_else(
+                pa.concat_arrays([array.is_null(), pa.array([False])]), pa.scalar(None, pa.int32()), offsets
+            )
         return pa.MapArray.from_arrays(offsets, keys, items, type=type_)
     raise pa.ArrowNotImplementedError
 

@@ -210,7 +210,11 @@ def _coalesce(call: Call, rows: _Rows) -> Any:
         count = result.null_count
         if count == 0:
             break
-        if isinstance(arg, ColumnRef | Literal) and not pa.types.is_nested(call.type) and not pa.types.is_interval(call.type):
+        if (
+            isinstance(arg, ColumnRef | Literal)
+            and not pa.types.is_nested(call.type)
+            and not pa.types.is_interval(call.type)
+        ):
             result = pc.coalesce(result, _value(arg, rows))
         elif count == len(result):
             result = _as_array(_value(arg, rows), call.type, len(result))
@@ -270,7 +274,11 @@ def _case(expr: Case, rows: _Rows) -> Any:
             current = current.slice(0, 0)
             break
         if where is None:
-            where = pa.array(range(count), pa.int32()) if count < 256 else pc.indices_nonzero(pa.repeat(pa.scalar(True), count))
+            where = (
+                pa.array(range(count), pa.int32())
+                if count < 256
+                else pc.indices_nonzero(pa.repeat(pa.scalar(True), count))
+            )
         pieces.append(evaluate(value, _filtered(current, truth), rows.settings))
         places.append(where.filter(truth))
         rest = pc.invert(truth)

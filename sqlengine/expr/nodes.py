@@ -226,7 +226,13 @@ class WindowCall(Expr):
         condition = take() if self.filter is not None else None
         frame = replace(self.frame, start=start, end=end)
         return replace(
-            self, args=args, partition_by=partition_by, order_by=order_by, arg_order=arg_order, frame=frame, filter=condition
+            self,
+            args=args,
+            partition_by=partition_by,
+            order_by=order_by,
+            arg_order=arg_order,
+            frame=frame,
+            filter=condition,
         )
 
 

@@ -23,7 +23,9 @@ def takes(
 
     def infer(args: Sequence[Expr]) -> Types:
         if len(args) < fewest or (len(args) > len(types) and not more):
-            wanted = str(fewest) if fewest == len(types) and not more else f"{fewest} to {'many' if more else len(types)}"
+            wanted = (
+                str(fewest) if fewest == len(types) and not more else f"{fewest} to {'many' if more else len(types)}"
+            )
             raise NoMatch(f"it takes {wanted} argument{'' if wanted == '1' else 's'}")
         wants = [*types, *[types[-1]] * (len(args) - len(types))][: len(args)] if types else []
         for arg, want in zip(args, wants, strict=True):
@@ -71,4 +73,6 @@ def by_row(function: Callable[..., Any], args: Sequence[Any], rows: int, type_: 
         known = {v: None if v is None else function(*head, v, *tail) for v in set(column)}
         return pa.array([known[v] for v in column], type_)
     lists = [c if c is not None else [k] * rows for c, k in zip(columns, constants, strict=True)]
-    return pa.array([None if any(v is None for v in row) else function(*row) for row in zip(*lists, strict=True)], type_)
+    return pa.array(
+        [None if any(v is None for v in row) else function(*row) for row in zip(*lists, strict=True)], type_
+    )

@@ -44,14 +44,21 @@ def to_text(array: pa.Array, timezone: str = "UTC") -> pa.Array:
         names = [f"'{f.name}': " for f in type_]
         rows = zip(*columns, strict=True) if columns else [()] * len(array)
         texts = ["{" + ", ".join(n + v for n, v in zip(names, row, strict=True)) + "}" for row in rows]
-        return pc.if_else(array.is_null(), pa.scalar(None, _TEXT), pa.array(texts, _TEXT)) if array.null_count else pa.array(texts, _TEXT)
+        return (
+            pc.if_else(array.is_null(), pa.scalar(None, _TEXT), pa.array(texts, _TEXT))
+            if array.null_count
+            else pa.array(texts, _TEXT)
+        )
     return array.cast(_TEXT)
 
 
 def _float(array: pa.Array) -> pa.Array:
     text = array.cast(_TEXT)
     size = pc.abs(array)
-    odd = pc.or_(pc.match_substring(text, "e"), pc.or_(pc.greater_equal(size, 1e15), pc.and_(pc.less(size, 1e-3), pc.greater(size, 0.0))))
+    odd = pc.or_(
+        pc.match_substring(text, "e"),
+        pc.or_(pc.greater_equal(size, 1e15), pc.and_(pc.less(size, 1e-3), pc.greater(size, 0.0))),
+    )
     whole = pc.invert(pc.match_substring_regex(text, "[.einf]"))
     text = pc.if_else(whole, pc.binary_join_element_wise(text, ".0", ""), text)
     return _patched(text, odd, lambda s: repr(float(s)))
@@ -95,7 +102,9 @@ def blob_text(value: bytes) -> str:
 def interval_text(months: int, days: int, nanos: int) -> str:
     """`1 year 2 months 3 days 04:05:06.7`."""
     years, rest = int(months / 12), months - 12 * int(months / 12)
-    parts = [f"{n} {unit}{'' if abs(n) == 1 else 's'}" for n, unit in ((years, "year"), (rest, "month"), (days, "day")) if n]
+    parts = [
+        f"{n} {unit}{'' if abs(n) == 1 else 's'}" for n, unit in ((years, "year"), (rest, "month"), (days, "day")) if n
+    ]
     micros = nanos // 1000 if nanos >= 0 else -(-nanos // 1000)
     if micros or not parts:
         seconds, fraction = divmod(abs(micros), 10**6)

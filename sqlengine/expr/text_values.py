@@ -20,7 +20,18 @@ from sqlengine.kernels import decimals
 from sqlengine.types import INTERVAL
 
 Caster = Callable[[pa.Array, pa.DataType, str], pa.Array]
-_WORDS = {"true": True, "t": True, "yes": True, "y": True, "1": True, "false": False, "f": False, "no": False, "n": False, "0": False}
+_WORDS = {
+    "true": True,
+    "t": True,
+    "yes": True,
+    "y": True,
+    "1": True,
+    "false": False,
+    "f": False,
+    "no": False,
+    "n": False,
+    "0": False,
+}
 _UNITS = {
     "microsecond": (0, 0, 1), "us": (0, 0, 1), "usec": (0, 0, 1), "millisecond": (0, 0, 10**3), "ms": (0, 0, 10**3),
     "msec": (0, 0, 10**3), "second": (0, 0, 10**6), "sec": (0, 0, 10**6), "s": (0, 0, 10**6), "minute": (0, 0, 60 * 10**6),
@@ -58,7 +69,9 @@ def from_text(array: pa.Array, type_: pa.DataType, timezone: str, cast: Caster) 
     if t.is_nested(type_):
         from sqlengine.expr.nested_text import parse_nested
 
-        return pa.array([None if s is None else parse_nested(s, type_, timezone, cast) for s in array.to_pylist()], type_)
+        return pa.array(
+            [None if s is None else parse_nested(s, type_, timezone, cast) for s in array.to_pylist()], type_
+        )
     return pc.utf8_trim_whitespace(array).cast(type_)
 
 
@@ -99,7 +112,11 @@ _CONTEXT = decimal.Context(prec=80)
 
 def _number(text: str) -> decimal.Decimal:
     text = text.strip()
-    if not re.fullmatch(r"[+-]?(\d[\d_]*\.?[\d_]*|\.\d[\d_]*)([eE][+-]?\d+)?", text) or "__" in text or text.endswith("_"):
+    if (
+        not re.fullmatch(r"[+-]?(\d[\d_]*\.?[\d_]*|\.\d[\d_]*)([eE][+-]?\d+)?", text)
+        or "__" in text
+        or text.endswith("_")
+    ):
         raise ValueError(text)
     value = decimal.Decimal(text.replace("_", ""))
     if value.adjusted() > 60:
@@ -208,7 +225,9 @@ def parse_interval(text: str) -> pa.MonthDayNano:
         clock = re.match(r"([+-]?)(\d+):(\d{1,2})(?::(\d{1,2})(?:\.(\d{1,6}))?)?\s*", rest)
         item = None if clock else re.match(r"([+-]?\d*\.?\d+)\s*([A-Za-z]+)\s*,?\s*", rest)
         if clock:
-            total = (int(clock[2]) * 3600 + int(clock[3]) * 60 + int(clock[4] or 0)) * 10**6 + int((clock[5] or "0").ljust(6, "0"))
+            total = (int(clock[2]) * 3600 + int(clock[3]) * 60 + int(clock[4] or 0)) * 10**6 + int(
+                (clock[5] or "0").ljust(6, "0")
+            )
             micros += -total if clock[1] == "-" else total
             rest = rest[clock.end() :]
         elif item:

@@ -74,7 +74,9 @@ def _count(args: Sequence[Expr]) -> Types:
 
 for _entry in (
     AggregateFunction("count", _count, "state", "Number of rows, or of values that are not NULL."),
-    AggregateFunction("count_if", lambda args: ((pa.bool_(),), pa.int64()), "state", "Number of rows where it is true."),
+    AggregateFunction(
+        "count_if", lambda args: ((pa.bool_(),), pa.int64()), "state", "Number of rows where it is true."
+    ),
     AggregateFunction("sum", _sum, "state", "Sum; of whole numbers a HUGEINT."),
     AggregateFunction("avg", _avg, "state", "Mean, as DOUBLE.", ("mean",)),
     AggregateFunction("min", _same, "state", "Smallest value."),

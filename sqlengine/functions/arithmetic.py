@@ -86,7 +86,9 @@ def _product(args: Sequence[Expr]) -> Types:
     x, y = as_decimal(a), as_decimal(b)
     scale, digits = x.scale + y.scale, x.precision + y.precision
     if scale > 38:
-        raise NoMatch(f"the product needs {scale} digits after the point, at most 38 are possible: cast one side to DOUBLE")
+        raise NoMatch(
+            f"the product needs {scale} digits after the point, at most 38 are possible: cast one side to DOUBLE"
+        )
     if digits > 18 and max(x.precision, y.precision) <= 18 and scale < 18:
         digits = 18
     return (x, y), pa.decimal128(min(38, digits), scale)
@@ -136,7 +138,9 @@ def checked(function: Callable[..., Any], call: Call, *args: Any) -> Any:
     try:
         return function(*args)
     except decimals.OutOfRange as error:
-        values = [a[error.row] if not isinstance(a, pa.Scalar) else a for a in args if isinstance(a, pa.Array | pa.Scalar)]
+        values = [
+            a[error.row] if not isinstance(a, pa.Scalar) else a for a in args if isinstance(a, pa.Array | pa.Scalar)
+        ]
         raise out_of_range(call, " of " + " and ".join(str(v.as_py())[:40] for v in values)) from None
     except pa.ArrowInvalid:
         raise out_of_range(call) from None
@@ -232,8 +236,14 @@ def float_remainder(a: Any, b: Any) -> Any:
 def _minus(call: Call, value: Any) -> Any:
     if pa.types.is_decimal(value.type):
         return decimals.negate(value)
-    return checked(pc.negate_checked, call, value) if pa.types.is_signed_integer(value.type) else (
-        pc.negate(value) if pa.types.is_floating(value.type) else checked(pc.subtract_checked, call, pa.scalar(0, value.type), value)
+    return (
+        checked(pc.negate_checked, call, value)
+        if pa.types.is_signed_integer(value.type)
+        else (
+            pc.negate(value)
+            if pa.types.is_floating(value.type)
+            else checked(pc.subtract_checked, call, pa.scalar(0, value.type), value)
+        )
     )
 
 

@@ -18,7 +18,14 @@ from sqlengine.kernels import decimals
 from sqlengine.settings import Settings
 from sqlengine.types import INTERVAL, sql_name
 
-_PLAIN = {"eq": pc.equal, "ne": pc.not_equal, "lt": pc.less, "le": pc.less_equal, "gt": pc.greater, "ge": pc.greater_equal}
+_PLAIN = {
+    "eq": pc.equal,
+    "ne": pc.not_equal,
+    "lt": pc.less,
+    "le": pc.less_equal,
+    "gt": pc.greater,
+    "ge": pc.greater_equal,
+}
 
 
 def _meeting(args: Sequence[Expr]) -> pa.DataType:
@@ -30,7 +37,9 @@ def _meeting(args: Sequence[Expr]) -> pa.DataType:
     texts = [a for a in firm if pa.types.is_string(a.type)]
     others = [a for a in firm if not pa.types.is_string(a.type) and not pa.types.is_null(a.type)]
     if texts and others and all(is_integer_literal(a) for a in others):
-        return pa.int32() if common_of(others) == pa.int32() else pa.int64()  # text beside a literal number is read as a number
+        return (
+            pa.int32() if common_of(others) == pa.int32() else pa.int64()
+        )  # text beside a literal number is read as a number
     shown = " with ".join(dict.fromkeys(sql_name(a.type) for a in args))
     raise NoMatch(f"cannot compare {shown}: cast one of them")
 
@@ -39,7 +48,9 @@ def _comparable(args: Sequence[Expr]) -> Types:
     if len(args) != 2:
         raise NoMatch("this operator takes two arguments")
     if any(pa.types.is_boolean(a.type) for a in args) and any(is_number(a.type) for a in args):
-        return (pa.int64(), pa.int64()) if all(not pa.types.is_floating(a.type) for a in args) else (pa.float64(),) * 2, pa.bool_()
+        return (pa.int64(), pa.int64()) if all(not pa.types.is_floating(a.type) for a in args) else (
+            pa.float64(),
+        ) * 2, pa.bool_()
     type_ = _meeting(args)
     return (type_, type_), pa.bool_()
 
@@ -193,7 +204,9 @@ def _chosen(args: list[Any], rows: int, picks: list[pa.Array], otherwise: Any, t
     return pa.concat_arrays([c if c.type == type_ else c.cast(type_) for c in columns]).take(places)
 
 
-@scalar("coalesce", _same, "The first argument that is not NULL.", category="conditional", aliases=("ifnull",), strict=False)
+@scalar(
+    "coalesce", _same, "The first argument that is not NULL.", category="conditional", aliases=("ifnull",), strict=False
+)
 def _coalesce(call: Call, args: list[Any], rows: int, settings: Settings) -> Any:
     if pa.types.is_nested(call.type) or call.type == INTERVAL:
         columns = [column(a, rows) for a in args]
@@ -208,15 +221,23 @@ def _nullif_types(args: Sequence[Expr]) -> Types:
     return (type_, type_), type_
 
 
-@scalar("nullif", _nullif_types, "The first argument, or NULL if it equals the second.", category="conditional", strict=False)
+@scalar(
+    "nullif",
+    _nullif_types,
+    "The first argument, or NULL if it equals the second.",
+    category="conditional",
+    strict=False,
+)
 def _nullif(call: Call, args: list[Any], rows: int, settings: Settings) -> Any:
     value = column(args[0], rows)
     if isinstance(args[1], pa.Scalar) and not args[1].is_valid:
         return value
     same = pc.fill_null(compare("eq", value, args[1], rows), False)
-    return value.take(pc.if_else(same, pa.scalar(None, pa.int64()), pa.array(range(rows), pa.int64()))) if (
-        pa.types.is_nested(value.type) or value.type == INTERVAL
-    ) else pc.if_else(same, pa.scalar(None, value.type), value)
+    return (
+        value.take(pc.if_else(same, pa.scalar(None, pa.int64()), pa.array(range(rows), pa.int64())))
+        if (pa.types.is_nested(value.type) or value.type == INTERVAL)
+        else pc.if_else(same, pa.scalar(None, value.type), value)
+    )
 
 
 def _extreme(name: str, wins: str, plain: Callable[..., Any], doc: str) -> None:
@@ -228,7 +249,9 @@ def _extreme(name: str, wins: str, plain: Callable[..., Any], doc: str) -> None:
         best = column(args[0], rows)
         for arg in args[1:]:
             other = column(arg, rows)
-            better = pc.or_(pc.fill_null(compare(wins, other, best, rows), False), pc.and_(best.is_null(), other.is_valid()))
+            better = pc.or_(
+                pc.fill_null(compare(wins, other, best, rows), False), pc.and_(best.is_null(), other.is_valid())
+            )
             best = _chosen([other], rows, [better], best, call.type)
         return best
 
@@ -244,7 +267,13 @@ def _if_types(args: Sequence[Expr]) -> Types:
     return (pa.bool_(), type_, type_), type_
 
 
-@scalar("if", _if_types, "The second argument where the first is true, else the third.", category="conditional", strict=False)
+@scalar(
+    "if",
+    _if_types,
+    "The second argument where the first is true, else the third.",
+    category="conditional",
+    strict=False,
+)
 def _if(call: Call, args: list[Any], rows: int, settings: Settings) -> Any:
     return _chosen([args[1]], rows, [pc.fill_null(column(args[0], rows), False)], args[2], call.type)
 

@@ -44,7 +44,11 @@ def _part(name: str, function: Callable[[Any], Any]) -> None:
 
 def _stamp(value: Any, name: str) -> Any:
     # Arrow has no clock parts of dates.
-    return pc.cast(value, pa.timestamp("us")) if name in ("hour", "minute", "second") and pa.types.is_date(value.type) else value
+    return (
+        pc.cast(value, pa.timestamp("us"))
+        if name in ("hour", "minute", "second") and pa.types.is_date(value.type)
+        else value
+    )
 
 
 for _name, _function in _PARTS.items():
@@ -70,7 +74,13 @@ def _trunc_types(args: Sequence[Expr]) -> tuple[Sequence[pa.DataType], pa.DataTy
     return types, pa.timestamp("us") if not pa.types.is_date(types[1]) else pa.date32()
 
 
-@scalar("date_trunc", _trunc_types, "The start of the year, month, ... a time lies in.", category="date", aliases=("datetrunc",))
+@scalar(
+    "date_trunc",
+    _trunc_types,
+    "The start of the year, month, ... a time lies in.",
+    category="date",
+    aliases=("datetrunc",),
+)
 def _date_trunc(call: Call, args: list[Any], rows: int, settings: Settings) -> Any:
     unit = str(args[0].as_py()).lower()
     if unit not in ("year", "quarter", "month", "week", "day", "hour", "minute", "second"):

@@ -64,7 +64,13 @@ def _round(call: Call, args: list[Any], rows: int, settings: Settings) -> Any:
     return pc.round(args[0], digits, round_mode="half_towards_infinity")
 
 
-@scalar("power", takes(_DOUBLE, _DOUBLE, gives=_DOUBLE), "The first to the power of the second.", category="math", aliases=("pow",))
+@scalar(
+    "power",
+    takes(_DOUBLE, _DOUBLE, gives=_DOUBLE),
+    "The first to the power of the second.",
+    category="math",
+    aliases=("pow",),
+)
 def _power(call: Call, args: list[Any], rows: int, settings: Settings) -> Any:
     return pc.power(*args)
 

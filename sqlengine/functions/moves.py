@@ -100,7 +100,9 @@ def run(call: Call, args: list[Any], rows: int, settings: Settings) -> Any:
             return of_micros(column(pc.subtract_checked(a.cast(_INT), b.cast(_INT)), rows))
         return moved(a, b, sign, rows, settings)
     except pa.ArrowInvalid:
-        raise DataError(f"{call.name} of dates or intervals is out of range", code="out_of_range", location=call.location) from None
+        raise DataError(
+            f"{call.name} of dates or intervals is out of range", code="out_of_range", location=call.location
+        ) from None
 
 
 def column(value: Any, rows: int) -> pa.Array:

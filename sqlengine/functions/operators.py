@@ -151,7 +151,12 @@ def _sum(function: Callable[..., Any], call: Call, a: Any, b: Any) -> Any:
     if pa.types.is_decimal(call.type):
         # Arrow types the sum with one digit more than its arguments have; the type is the call's already.
         if call.type.precision == 38:
-            return _checked(lambda: function(pc.cast(a, pa.decimal256(39, call.type.scale)), pc.cast(b, pa.decimal256(39, call.type.scale))).cast(call.type), call)
+            return _checked(
+                lambda: function(
+                    pc.cast(a, pa.decimal256(39, call.type.scale)), pc.cast(b, pa.decimal256(39, call.type.scale))
+                ).cast(call.type),
+                call,
+            )
         return function(a, b).cast(call.type)
     return _checked(function, call, a, b)
 
@@ -191,7 +196,10 @@ def _add_months(stamps: Any, months: int) -> Any:
     length = pc.cast(pc.subtract(following, first), pa.int64())
     day_us = 86_400_000_000
     offset = pc.cast(within, pa.int64())
-    day, clock = pc.multiply(pc.divide(offset, day_us), day_us), pc.subtract(offset, pc.multiply(pc.divide(offset, day_us), day_us))
+    day, clock = (
+        pc.multiply(pc.divide(offset, day_us), day_us),
+        pc.subtract(offset, pc.multiply(pc.divide(offset, day_us), day_us)),
+    )
     day = pc.min_element_wise(day, pc.subtract(length, day_us))
     return pc.add(first, pc.cast(pc.add(day, clock), pa.duration("us")))
 
@@ -222,7 +230,13 @@ def _int_divide(call: Call, args: list[Any], rows: int, settings: Settings) -> A
     return pc.trunc(result) if pa.types.is_floating(call.type) else result
 
 
-@scalar("modulo", _whole_pair, "Remainder with the sign of the dividend; NULL for a zero divisor.", category="operator", aliases=("mod",))
+@scalar(
+    "modulo",
+    _whole_pair,
+    "Remainder with the sign of the dividend; NULL for a zero divisor.",
+    category="operator",
+    aliases=("mod",),
+)
 def _modulo(call: Call, args: list[Any], rows: int, settings: Settings) -> Any:
     a, b = args
     safe = pc.if_else(pc.equal(b, pa.scalar(0, pa.int32()).cast(b.type)), pa.scalar(None, b.type), b)
@@ -256,7 +270,14 @@ def _comparable(args: Sequence[Expr]) -> Types:
     return (type_, type_), pa.bool_()
 
 
-_NAN_FIRST = {"eq": pc.equal, "ne": pc.not_equal, "lt": pc.less, "le": pc.less_equal, "gt": pc.greater, "ge": pc.greater_equal}
+_NAN_FIRST = {
+    "eq": pc.equal,
+    "ne": pc.not_equal,
+    "lt": pc.less,
+    "le": pc.less_equal,
+    "gt": pc.greater,
+    "ge": pc.greater_equal,
+}
 
 
 def _compare(name: str) -> None:
@@ -290,7 +311,9 @@ def _compare_nested(name: str, a: Any, b: Any, rows: int) -> Any:
     function = getattr(operator, name)
     left = a.to_pylist() if isinstance(a, pa.Array) else [a.as_py()] * rows
     right = b.to_pylist() if isinstance(b, pa.Array) else [b.as_py()] * rows
-    return pa.array([None if x is None or y is None else function(x, y) for x, y in zip(left, right, strict=True)], pa.bool_())
+    return pa.array(
+        [None if x is None or y is None else function(x, y) for x, y in zip(left, right, strict=True)], pa.bool_()
+    )
 
 
 for _name in _NAN_FIRST:
@@ -382,7 +405,9 @@ def _in(call: Call, args: list[Any], rows: int, settings: Settings) -> Any:
     return result
 
 
-@scalar("coalesce", _same, "The first argument that is not NULL.", category="conditional", strict=False, aliases=("ifnull",))
+@scalar(
+    "coalesce", _same, "The first argument that is not NULL.", category="conditional", strict=False, aliases=("ifnull",)
+)
 def _coalesce(call: Call, args: list[Any], rows: int, settings: Settings) -> Any:
     return pc.coalesce(*args)
 

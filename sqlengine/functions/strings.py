@@ -31,7 +31,9 @@ def takes(*types: pa.DataType, gives: pa.DataType, least: int | None = None) -> 
     return infer
 
 
-def _simple(name: str, function: Callable[[Any], Any], gives: pa.DataType, doc: str, aliases: tuple[str, ...] = ()) -> None:
+def _simple(
+    name: str, function: Callable[[Any], Any], gives: pa.DataType, doc: str, aliases: tuple[str, ...] = ()
+) -> None:
     @scalar(name, takes(_TEXT, gives=gives), doc, category="text", aliases=aliases)
     def run(call: Call, args: list[Any], rows: int, settings: Settings) -> Any:
         return pc.cast(function(args[0]), gives)
@@ -45,7 +47,12 @@ _simple("reverse", pc.utf8_reverse, _TEXT, "Characters in reverse order.")
 
 
 def _trim(name: str, blank: Callable[[Any], Any], chars: Callable[..., Any]) -> None:
-    @scalar(name, takes(_TEXT, _TEXT, gives=_TEXT, least=1), "Without the blanks (or the given characters) at its ends.", category="text")
+    @scalar(
+        name,
+        takes(_TEXT, _TEXT, gives=_TEXT, least=1),
+        "Without the blanks (or the given characters) at its ends.",
+        category="text",
+    )
     def run(call: Call, args: list[Any], rows: int, settings: Settings) -> Any:
         if len(args) == 1:
             return chars(args[0], characters=" ")
@@ -74,7 +81,13 @@ def _concat(call: Call, args: list[Any], rows: int, settings: Settings) -> Any:
     return pc.binary_join_element_wise(*args, "")
 
 
-@scalar("substring", takes(_TEXT, _INT, _INT, gives=_TEXT, least=2), "Characters from a position (from 1), so many of them.", category="text", aliases=("substr",))
+@scalar(
+    "substring",
+    takes(_TEXT, _INT, _INT, gives=_TEXT, least=2),
+    "Characters from a position (from 1), so many of them.",
+    category="text",
+    aliases=("substr",),
+)
 def _substring(call: Call, args: list[Any], rows: int, settings: Settings) -> Any:
     text, *numbers = args
     if all(isinstance(n, pa.Scalar) and n.is_valid for n in numbers) and numbers[0].as_py() > 0:
@@ -93,7 +106,12 @@ def _cut(text: str | None, start: int | None, *count: int | None) -> str | None:
     return text[max(0, min(first, last)) : max(0, max(first, last))]
 
 
-@scalar("replace", takes(_TEXT, _TEXT, _TEXT, gives=_TEXT), "Every occurrence of one text replaced by another.", category="text")
+@scalar(
+    "replace",
+    takes(_TEXT, _TEXT, _TEXT, gives=_TEXT),
+    "Every occurrence of one text replaced by another.",
+    category="text",
+)
 def _replace(call: Call, args: list[Any], rows: int, settings: Settings) -> Any:
     return pc.replace_substring(args[0], _constant(args[1], "replace"), _constant(args[2], "replace"))
 
@@ -103,17 +121,35 @@ def _contains(call: Call, args: list[Any], rows: int, settings: Settings) -> Any
     return pc.match_substring(args[0], _constant(args[1], "contains"))
 
 
-@scalar("starts_with", takes(_TEXT, _TEXT, gives=pa.bool_()), "Whether a text begins with another.", category="text", aliases=("prefix",))
+@scalar(
+    "starts_with",
+    takes(_TEXT, _TEXT, gives=pa.bool_()),
+    "Whether a text begins with another.",
+    category="text",
+    aliases=("prefix",),
+)
 def _starts_with(call: Call, args: list[Any], rows: int, settings: Settings) -> Any:
     return pc.starts_with(args[0], _constant(args[1], "starts_with"))
 
 
-@scalar("ends_with", takes(_TEXT, _TEXT, gives=pa.bool_()), "Whether a text ends with another.", category="text", aliases=("suffix",))
+@scalar(
+    "ends_with",
+    takes(_TEXT, _TEXT, gives=pa.bool_()),
+    "Whether a text ends with another.",
+    category="text",
+    aliases=("suffix",),
+)
 def _ends_with(call: Call, args: list[Any], rows: int, settings: Settings) -> Any:
     return pc.ends_with(args[0], _constant(args[1], "ends_with"))
 
 
-@scalar("strpos", takes(_TEXT, _TEXT, gives=_INT), "Position of a text in another, from 1; 0 if it is not there.", category="text", aliases=("instr", "position"))
+@scalar(
+    "strpos",
+    takes(_TEXT, _TEXT, gives=_INT),
+    "Position of a text in another, from 1; 0 if it is not there.",
+    category="text",
+    aliases=("instr", "position"),
+)
 def _strpos(call: Call, args: list[Any], rows: int, settings: Settings) -> Any:
     return pc.cast(pc.add(pc.find_substring(args[0], _constant(args[1], "strpos")), 1), _INT)
 
@@ -126,17 +162,26 @@ def _left(call: Call, args: list[Any], rows: int, settings: Settings) -> Any:
 @scalar("right", takes(_TEXT, _INT, gives=_TEXT), "The last characters.", category="text")
 def _right(call: Call, args: list[Any], rows: int, settings: Settings) -> Any:
     count = _constant(args[1], "right")
-    return pc.utf8_slice_codeunits(args[0], -count, None) if count > 0 else pc.utf8_slice_codeunits(args[0], -count, None)
+    return (
+        pc.utf8_slice_codeunits(args[0], -count, None) if count > 0 else pc.utf8_slice_codeunits(args[0], -count, None)
+    )
 
 
 def _like(name: str, ignore_case: bool) -> None:
-    @scalar(name, takes(_TEXT, _TEXT, _TEXT, gives=pa.bool_(), least=2), "Pattern match: % any text, _ any character.", category="pattern")
+    @scalar(
+        name,
+        takes(_TEXT, _TEXT, _TEXT, gives=pa.bool_(), least=2),
+        "Pattern match: % any text, _ any character.",
+        category="pattern",
+    )
     def run(call: Call, args: list[Any], rows: int, settings: Settings) -> Any:
         pattern = args[1]
         if not isinstance(pattern, pa.Scalar):
             texts = args[0].to_pylist() if isinstance(args[0], pa.Array) else [args[0].as_py()] * rows
             pieces = [
-                pc.match_like(pa.scalar(t, _TEXT), p, ignore_case=ignore_case).as_py() if t is not None and p is not None else None
+                pc.match_like(pa.scalar(t, _TEXT), p, ignore_case=ignore_case).as_py()
+                if t is not None and p is not None
+                else None
                 for t, p in zip(texts, pattern.to_pylist(), strict=True)
             ]
             return pa.array(pieces, pa.bool_())
@@ -160,6 +205,11 @@ _like("like", False)
 _like("ilike", True)
 
 
-@scalar("regexp_matches", takes(_TEXT, _TEXT, gives=pa.bool_()), "Whether a regular expression (RE2) matches somewhere.", category="pattern")
+@scalar(
+    "regexp_matches",
+    takes(_TEXT, _TEXT, gives=pa.bool_()),
+    "Whether a regular expression (RE2) matches somewhere.",
+    category="pattern",
+)
 def _regexp_matches(call: Call, args: list[Any], rows: int, settings: Settings) -> Any:
     return pc.match_substring_regex(args[0], _constant(args[1], "regexp_matches"))

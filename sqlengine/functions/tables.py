@@ -32,7 +32,9 @@ def _numbers(inclusive: bool) -> Any:
 table_function(TableFunction("range", _columns, _numbers(False), "Whole numbers from start up to before stop."))
 table_function(
     TableFunction(
-        "generate_series", lambda args, options: [("generate_series", pa.int64())], _numbers(True),
+        "generate_series",
+        lambda args, options: [("generate_series", pa.int64())],
+        _numbers(True),
         "Whole numbers from start to stop, both included.",
     )  # fmt: skip
 )

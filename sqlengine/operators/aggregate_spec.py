@@ -207,5 +207,3 @@ class _overflow:
                 code="out_of_range",
                 hint="cast the argument to DOUBLE",
             ) from None
-
-

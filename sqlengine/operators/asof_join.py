@@ -75,9 +75,7 @@ class AsofJoin(Operator):
                 task.cancel.check()
                 batch = whole.slice(start, task.settings.batch_rows)
                 columns = [batch.column(key) for key in (*self.left_keys, self.left_by)]
-                columns = [
-                    c if c.type == t else c.cast(t) for c, t in zip(columns, window.types(self), strict=True)
-                ]
+                columns = [c if c.type == t else c.cast(t) for c, t in zip(columns, window.types(self), strict=True)]
                 matches, rows = window.match(columns, after)
                 valid = _all_valid(batch, (*self.left_keys, self.left_by))
                 matches = pc.if_else(valid, matches, pa.scalar(None, pa.int64()))

@@ -145,4 +145,3 @@ class HeldInput(Operator):
 
     def describe(self) -> str:
         return self.name
-

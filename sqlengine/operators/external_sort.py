@@ -70,7 +70,9 @@ class TopK(Operator):
                     size = kept
             if held and self.limit:
                 best = self._best(held)
-                step = max(1, min(task.settings.batch_rows, best.num_rows * task.settings.batch_bytes // max(1, best.nbytes)))
+                step = max(
+                    1, min(task.settings.batch_rows, best.num_rows * task.settings.batch_bytes // max(1, best.nbytes))
+                )
                 for start in range(0, best.num_rows, step):
                     yield best.slice(start, step)
         finally:
@@ -97,7 +99,9 @@ class TopK(Operator):
         return f"{self.limit} by {order_text(self.by)}"
 
 
-def sorted_stream(operator: Operator, by: tuple[SortColumn, ...], stream: Iterator[pa.RecordBatch], task: Task) -> Batches:
+def sorted_stream(
+    operator: Operator, by: tuple[SortColumn, ...], stream: Iterator[pa.RecordBatch], task: Task
+) -> Batches:
     """The rows of a stream in order, held under the operator's reservation."""
     schema = operator.inputs[0].schema
     runs = SortedRuns(schema, by, task.reservation(operator), task.spill, task.settings, type(operator).__name__)
@@ -113,14 +117,18 @@ def sorted_stream(operator: Operator, by: tuple[SortColumn, ...], stream: Iterat
 
 def sort_need(stats: Stats, settings: Settings) -> MemoryNeed:
     """What an operator needs that sorts rows of this estimate."""
-    return MemoryNeed(10 * settings.batch_bytes, 10 * settings.batch_bytes + int(3 * stats.bytes), True, "rows to sort, twice")
+    return MemoryNeed(
+        10 * settings.batch_bytes, 10 * settings.batch_bytes + int(3 * stats.bytes), True, "rows to sort, twice"
+    )
 
 
 def order_text(by: tuple[SortColumn, ...]) -> str:
     return ", ".join(f"{c.key}{' desc' if c.descending else ''}" for c in by)
 
 
-def _chain(held: list[pa.RecordBatch], batch: pa.RecordBatch, rest: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+def _chain(
+    held: list[pa.RecordBatch], batch: pa.RecordBatch, rest: Iterator[pa.RecordBatch]
+) -> Iterator[pa.RecordBatch]:
     held.reverse()
     while held:
         yield held.pop()

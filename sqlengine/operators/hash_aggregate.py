@@ -130,7 +130,7 @@ class HashAggregate(Operator):
         rows = 1.0
         for key in self.keys:
             known = inputs[0].columns.get(key)
-            rows *= known.distinct if known is not None and known.distinct else max(1.0, inputs[0].rows**0.5)
+            rows *= known.distinct if known is not None and known.distinct else max(1.0, inputs[0].rows ** 0.5)
         rows = min(rows, inputs[0].rows)
         columns = {key: inputs[0].columns[key] for key in self.keys if key in inputs[0].columns}
         return Stats(rows, rows * (16.0 * len(self.schema)), columns)

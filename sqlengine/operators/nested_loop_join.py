@@ -40,9 +40,7 @@ class NestedLoopJoin(Operator):
 
     def run(self, inputs: Sequence[Batches], task: Task) -> Batches:
         reservation = task.reservation(self)
-        held = PartitionedBuffer(
-            self.inputs[1].schema, 1, reservation, task.spill, task.settings, "NestedLoopJoin"
-        )
+        held = PartitionedBuffer(self.inputs[1].schema, 1, reservation, task.spill, task.settings, "NestedLoopJoin")
         try:
             for batch in inputs[1]:
                 held.add(batch)
@@ -59,9 +57,7 @@ class NestedLoopJoin(Operator):
             task.metrics(self).spilled_bytes += held.spilled_bytes
             held.close()
 
-    def _probe(
-        self, batch: pa.RecordBatch, held: PartitionedBuffer, build_seen: list[pa.Array], task: Task
-    ) -> Batches:
+    def _probe(self, batch: pa.RecordBatch, held: PartitionedBuffer, build_seen: list[pa.Array], task: Task) -> Batches:
         rows = batch.num_rows
         matched = pa.repeat(pa.scalar(False), rows)
         unknown = matched
@@ -139,7 +135,9 @@ class NestedLoopJoin(Operator):
         columns = []
         for item in self.schema:
             source, rows = (batch, left) if item.name in self.inputs[0].schema.names else (build, right)
-            columns.append(source.column(item.name).take(rows) if source is not None else pa.nulls(len(left), item.type))
+            columns.append(
+                source.column(item.name).take(rows) if source is not None else pa.nulls(len(left), item.type)
+            )
         if not columns:
             return pa.RecordBatch.from_struct_array(pa.array([{}] * len(left), pa.struct([])))
         return pa.RecordBatch.from_arrays(columns, schema=self.schema)

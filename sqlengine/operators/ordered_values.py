@@ -138,8 +138,10 @@ def _extreme(spec: AggregateSpec, values: list[pa.Array], offsets: list[int], co
 def _joined_texts(spec: AggregateSpec, values: list[pa.Array], offsets: list[int], count: int) -> pa.Array:
     lists = pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), values[0].cast(pa.string()))
     if len(values) > 1:
-        between = values[1].cast(pa.string()).take(
-            pa.array([offsets[i] if offsets[i] < offsets[i + 1] else None for i in range(count)], pa.int64())
+        between = (
+            values[1]
+            .cast(pa.string())
+            .take(pa.array([offsets[i] if offsets[i] < offsets[i + 1] else None for i in range(count)], pa.int64()))
         )
     else:
         between = pa.scalar(str(dict(spec.options).get("separator", ",")))
@@ -154,8 +156,6 @@ def _parameter(spec: AggregateSpec, values: list[pa.Array]) -> Any:
         return values[1][0].as_py() if len(values[1]) else None
     options = dict(spec.options)
     return options.get("quantile", options.get("q", 0.5))
-
-
 
 
 def _between(low: Any, high: Any, share: float) -> Any:

@@ -52,7 +52,9 @@ class HashSetOperation(Operator):
                     yield kept
 
     def _counting(self) -> HashAggregate:
-        calls = tuple(AggregateSpec("count", output, (output,), (pa.int32(),), pa.int64()) for output in (_LEFT, _RIGHT))
+        calls = tuple(
+            AggregateSpec("count", output, (output,), (pa.int32(),), pa.int64()) for output in (_LEFT, _RIGHT)
+        )
         fields = [*self.schema, *(pa.field(call.output, pa.int64()) for call in calls)]
         return HashAggregate((), pa.schema(fields), tuple(self.schema.names), calls, "single")
 

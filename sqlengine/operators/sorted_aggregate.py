@@ -59,9 +59,7 @@ class SortedAggregate(Operator):
             keys = []
         values = [group_values(call, piece, groups, count) for call in self.calls]
         named = dict(zip([*self.keys, *(call.output for call in self.calls)], [*keys, *values], strict=True))
-        columns = [
-            named[f.name] if named[f.name].type == f.type else named[f.name].cast(f.type) for f in self.schema
-        ]
+        columns = [named[f.name] if named[f.name].type == f.type else named[f.name].cast(f.type) for f in self.schema]
         return pa.RecordBatch.from_arrays(columns, schema=self.schema)
 
     def memory(self, inputs: Sequence[Stats], settings: Settings) -> MemoryNeed:
@@ -70,7 +68,7 @@ class SortedAggregate(Operator):
     def stats(self, inputs: Sequence[Stats]) -> Stats:
         if not self.keys:
             return Stats(1.0, 64.0)
-        rows = min(inputs[0].rows, max(1.0, inputs[0].rows**0.5))
+        rows = min(inputs[0].rows, max(1.0, inputs[0].rows ** 0.5))
         return Stats(rows, inputs[0].bytes)
 
     def needs(self) -> Sequence[Distribution]:

@@ -40,9 +40,7 @@ class WindowRows(Operator):
             task.cancel.check()
             partitions = Partitions(piece, self.partition_by, self.order_by)
             values = {call.output: window_values(call, partitions) for call in self.calls}
-            columns = [
-                values[f.name].cast(f.type) if f.name in values else piece.column(f.name) for f in self.schema
-            ]
+            columns = [values[f.name].cast(f.type) if f.name in values else piece.column(f.name) for f in self.schema]
             result = pa.RecordBatch.from_arrays(columns, schema=self.schema)
             yield from bounded(result, task.settings.batch_rows, task.settings.batch_bytes)
 

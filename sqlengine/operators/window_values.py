@@ -241,7 +241,14 @@ def _aggregated(call: WindowSpec, parts: Partitions, frames: Frames) -> pa.Array
     if call.name in ("count", "count_star", "sum", "avg") and not call.distinct:
         return _summed(call, parts, frames)
     spec = AggregateSpec(
-        call.name, call.output, call.args, call.arg_types, call.type, call.filter, call.distinct, call.arg_order,
+        call.name,
+        call.output,
+        call.args,
+        call.arg_types,
+        call.type,
+        call.filter,
+        call.distinct,
+        call.arg_order,
         call.options,
     )
     keys = {*call.args, *(c.key for c in call.arg_order), *([call.filter] if call.filter else [])}

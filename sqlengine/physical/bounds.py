@@ -53,4 +53,3 @@ def _range(column: str, name: str, value: Any) -> Bounds:
             return Bounds(column, high=value, high_open=name == "lt")
         case _:
             return Bounds(column, low=value, low_open=name == "gt")
-

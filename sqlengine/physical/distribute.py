@@ -63,7 +63,9 @@ def _spread(operator: Operator, partitions: int) -> tuple[Operator, Distribution
     return operator.with_children(tuple(inputs)), operator.gives(given)
 
 
-def _satisfy(child: Operator, given: Distribution, need: Distribution, partitions: int) -> tuple[Operator, Distribution]:
+def _satisfy(
+    child: Operator, given: Distribution, need: Distribution, partitions: int
+) -> tuple[Operator, Distribution]:
     match need.kind:
         case "any":
             return child, given

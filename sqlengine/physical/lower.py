@@ -142,5 +142,3 @@ class Lowering:
 def lower(plan: plans.Plan) -> Operator:
     """The operators of a whole plan, for one task."""
     return Lowering().lower(plan)
-
-

@@ -140,4 +140,3 @@ def _with_grouping_id(grouped: Operator, number: str, ids: tuple[int, ...], plan
     value = Case(pa.int64(), whens, Literal(pa.int64(), 0))
     columns = [(f.name, ColumnRef(f.type, f.name)) for f in grouped.schema if f.name != number]
     return ProjectColumns((grouped,), plan.schema, (*columns, (plan.grouping_key, value)))
-

@@ -43,9 +43,7 @@ def lower_join(lowering: Lowering, plan: Join) -> Operator:
     needs_whole_condition = plan.null_aware and (len(pairs) != 1 or others)
     if not pairs or needs_whole_condition:
         residual = None if plan.condition == TRUE else plan.condition
-        return NestedLoopJoin(
-            (left, right), plan.schema, _FROM_PROBE[plan.kind], residual, plan.null_aware, plan.mark
-        )
+        return NestedLoopJoin((left, right), plan.schema, _FROM_PROBE[plan.kind], residual, plan.null_aware, plan.mark)
     left, left_keys = lowering.with_columns(left, [a for a, _ in pairs])
     right, right_keys = lowering.with_columns(right, [b for _, b in pairs])
     residual = and_all(others) if others else None

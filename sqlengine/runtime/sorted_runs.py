@@ -88,9 +88,7 @@ class SortedRuns:
         batches.clear()
         order = self.keys(whole).order()
         step = self._step(whole, self._block)
-        self._runs.append(
-            self._run(whole.take(order.slice(start, step)) for start in range(0, whole.num_rows, step))
-        )
+        self._runs.append(self._run(whole.take(order.slice(start, step)) for start in range(0, whole.num_rows, step)))
         self._reservation.shrink(self._held)
         self._held = self._rows = 0
 

@@ -416,7 +416,9 @@ class Binder:
         if value is None:
             return None
         if isinstance(value, bool) or value != int(value) or value < 0:
-            raise BindError(f"{what} must be a whole number that is not negative", code="bad_limit", location=self.text.of(node))
+            raise BindError(
+                f"{what} must be a whole number that is not negative", code="bad_limit", location=self.text.of(node)
+            )
         return int(value)
 
     # other queries
@@ -428,12 +430,16 @@ class Binder:
             cells = row.expressions if isinstance(row, exp.Tuple) else [row]
             rows.append([binder.bind(cell) for cell in cells])
         if len({len(row) for row in rows}) != 1:
-            raise BindError("the rows of VALUES have different lengths", code="values_length", location=self.text.of(tree))
+            raise BindError(
+                "the rows of VALUES have different lengths", code="values_length", location=self.text.of(tree)
+            )
         types = []
         for column in zip(*rows, strict=True):
             type_ = common_of(list(column))
             if type_ is None:
-                raise BindError("a column of VALUES has no common type", code="type_mismatch", location=self.text.of(tree))
+                raise BindError(
+                    "a column of VALUES has no common type", code="type_mismatch", location=self.text.of(tree)
+                )
             types.append(pa.int32() if pa.types.is_null(type_) else type_)
         names = tuple(f"col{i}" for i in range(len(types)))
         columns = tuple((self.keys.make(n), t) for n, t in zip(names, types, strict=True))
@@ -475,7 +481,8 @@ class Binder:
         if plan.schema.types == types:
             return plan
         columns = [
-            (self.keys.make("side"), cast_to(ColumnRef(f.type, f.name), t)) for f, t in zip(plan.schema, types, strict=True)
+            (self.keys.make("side"), cast_to(ColumnRef(f.type, f.name), t))
+            for f, t in zip(plan.schema, types, strict=True)
         ]
         return p.Project(plan, tuple(columns))
 
@@ -530,7 +537,11 @@ class _Grouping:
     def _set_list(self, kind: str, node: exp.Expression, items: Any) -> list[tuple[int, ...]]:
         groups = []
         for item in node.expressions:
-            inner = item.expressions if isinstance(item, exp.Tuple) else [item.this if isinstance(item, exp.Paren) else item]
+            inner = (
+                item.expressions
+                if isinstance(item, exp.Tuple)
+                else [item.this if isinstance(item, exp.Paren) else item]
+            )
             groups.append(tuple(self._key(self._key_expr(part, items)) for part in inner))
         if kind == "rollup":
             return [tuple(k for g in groups[:n] for k in g) for n in range(len(groups), -1, -1)]
@@ -582,7 +593,11 @@ class _Grouping:
 
     def _clauses(self) -> list[exp.Expression]:
         nodes = [n.this if isinstance(n, exp.Alias) else n for n in self._tree.expressions]
-        nodes = [n for n in nodes if not isinstance(n, exp.Star) and not (isinstance(n, exp.Column) and isinstance(n.this, exp.Star))]
+        nodes = [
+            n
+            for n in nodes
+            if not isinstance(n, exp.Star) and not (isinstance(n, exp.Column) and isinstance(n.this, exp.Star))
+        ]
         if self._tree.args.get("having") is not None:
             nodes.append(self._tree.args["having"].this)
         if self._tree.args.get("order") is not None:
@@ -591,9 +606,7 @@ class _Grouping:
 
     def _above(self, node: exp.Expression, condition: bool) -> Expr:
         """An expression over the groups: keys and aggregates become columns, any other column is an error."""
-        raw = self._binder._expressions(
-            self._scope, "this clause", aggregate=self._aggregate, aliases=self._aliases
-        )
+        raw = self._binder._expressions(self._scope, "this clause", aggregate=self._aggregate, aliases=self._aliases)
         expr = raw.boolean(node) if condition else raw.bind(node)
         return self._over_groups(expr, node)
 
@@ -670,7 +683,10 @@ def transform_plan(plan: p.Plan, known: dict[Expr, ColumnRef]) -> p.Plan:
     def change(node: p.Plan) -> p.Plan:
         def rewrite(e: Expr) -> Expr:
             return transform_up(
-                e, lambda x: OuterRef(x.type, outer[x.key].key, x.depth) if isinstance(x, OuterRef) and x.key in outer else x
+                e,
+                lambda x: (
+                    OuterRef(x.type, outer[x.key].key, x.depth) if isinstance(x, OuterRef) and x.key in outer else x
+                ),
             )
 
         return p.map_exprs(node, rewrite)
@@ -681,14 +697,15 @@ def transform_plan(plan: p.Plan, known: dict[Expr, ColumnRef]) -> p.Plan:
 def _has_aggregate(node: exp.Expression) -> bool:
     """Whether the expression has an aggregate of this query level."""
 
-
     if isinstance(node, exp.Query | exp.Subquery):
         return False
     if isinstance(node, exp.AggFunc):
         return True
     if isinstance(node, exp.Anonymous) and find_aggregate(node.name):
         return True
-    children = [c for v in node.args.values() for c in (v if isinstance(v, list) else [v]) if isinstance(c, exp.Expression)]
+    children = [
+        c for v in node.args.values() for c in (v if isinstance(v, list) else [v]) if isinstance(c, exp.Expression)
+    ]
     return any(map(_has_aggregate, children))
 
 
@@ -696,5 +713,3 @@ def _output_name(node: exp.Expression, text: Text) -> str:
     if isinstance(node, exp.Column):
         return str(node.name)
     return node.sql("duckdb").lower()
-
-

@@ -90,7 +90,11 @@ class ExpressionBinder:
             case exp.Neg():
                 inner = self.bind(node.this)
                 if isinstance(inner, Literal) and isinstance(inner.value, int | float | decimal.Decimal):
-                    return literal(-inner.value) if not pa.types.is_decimal(inner.type) else Literal(inner.type, -inner.value)
+                    return (
+                        literal(-inner.value)
+                        if not pa.types.is_decimal(inner.type)
+                        else Literal(inner.type, -inner.value)
+                    )
                 return bind_call("negate", [inner], location=location)
             case exp.Not():
                 return bind_call("not", [self.boolean(node.this)], location=location)
@@ -101,7 +105,12 @@ class ExpressionBinder:
                 return self._is(node)
             case exp.Between():
                 value, low, high = (self.bind(a) for a in (node.this, node.args["low"], node.args["high"]))
-                return and_all([bind_call("ge", [value, low], location=location), bind_call("le", [value, high], location=location)])
+                return and_all(
+                    [
+                        bind_call("ge", [value, low], location=location),
+                        bind_call("le", [value, high], location=location),
+                    ]
+                )
             case exp.In():
                 return self._in(node)
             case exp.Exists():
@@ -109,7 +118,9 @@ class ExpressionBinder:
             case exp.Subquery():
                 plan, _ = self.binder.subquery(node.this, self.scope)
                 if len(plan.schema) != 1:
-                    raise BindError("a subquery used as a value must have one column", code="subquery_columns", location=location)
+                    raise BindError(
+                        "a subquery used as a value must have one column", code="subquery_columns", location=location
+                    )
                 return Subquery(plan.schema.types[0], "scalar", plan, location=location)
             case exp.Case():
                 return self._case(node)
@@ -124,7 +135,11 @@ class ExpressionBinder:
                 return bind_call("date_part", [part, self.bind(node.expression)], location=location)
             case exp.Escape():
                 like = node.this
-                return bind_call(_BINARY[type(like)], [self.bind(a) for a in (like.this, like.expression, node.expression)], location=location)
+                return bind_call(
+                    _BINARY[type(like)],
+                    [self.bind(a) for a in (like.this, like.expression, node.expression)],
+                    location=location,
+                )
             case exp.Coalesce():
                 return bind_call("coalesce", [self.bind(a) for a in (node.this, *node.expressions)], location=location)
             case exp.Substring():
@@ -133,9 +148,15 @@ class ExpressionBinder:
             case exp.Trim():
                 names = {"LEADING": "ltrim", "TRAILING": "rtrim"}
                 args = [a for a in (node.this, node.expression) if a is not None]
-                return bind_call(names.get(str(node.args.get("position")).upper(), "trim"), [self.bind(a) for a in args], location=location)
+                return bind_call(
+                    names.get(str(node.args.get("position")).upper(), "trim"),
+                    [self.bind(a) for a in args],
+                    location=location,
+                )
             case exp.Concat():
-                parts = [bind_call("coalesce", [cast_to(self.bind(a), pa.string()), literal("")]) for a in node.expressions]
+                parts = [
+                    bind_call("coalesce", [cast_to(self.bind(a), pa.string()), literal("")]) for a in node.expressions
+                ]
                 return bind_call("concat", parts, location=location)
             case exp.Greatest() | exp.Least():
                 name = "greatest" if isinstance(node, exp.Greatest) else "least"
@@ -174,7 +195,9 @@ class ExpressionBinder:
     def _call(self, name: str, node: exp.Expression, args: list[exp.Expression]) -> Expr:
         if isinstance(args[-1], exp.Any | exp.All):
             return self._quantified(name, node)
-        return bind_call(name, [self.bind(a) for a in args], location=self.text.of(node), settings=self.binder.context.settings)
+        return bind_call(
+            name, [self.bind(a) for a in args], location=self.text.of(node), settings=self.binder.context.settings
+        )
 
     def _column(self, node: exp.Column) -> Expr:
         table = node.table or None
@@ -182,7 +205,12 @@ class ExpressionBinder:
         try:
             return self.scope.find(table, node.name, location)
         except BindError as error:
-            if error.code == "column_not_found" and table is None and self.aliases and node.name.lower() in self.aliases:
+            if (
+                error.code == "column_not_found"
+                and table is None
+                and self.aliases
+                and node.name.lower() in self.aliases
+            ):
                 named = self.aliases[node.name.lower()]
                 inner = ExpressionBinder(self.binder, self.scope, self.text, self.where, self.aggregate, self.replaced)
                 return inner.bind(named)
@@ -242,13 +270,20 @@ class ExpressionBinder:
         subject = node.this
         whens = []
         for branch in node.args["ifs"]:
-            condition = exp.EQ(this=subject.copy(), expression=branch.this.copy()) if subject is not None else branch.this
+            condition = (
+                exp.EQ(this=subject.copy(), expression=branch.this.copy()) if subject is not None else branch.this
+            )
             whens.append((self.boolean(condition), self.bind(branch.args["true"])))
         default = node.args.get("default")
         otherwise = self.bind(default) if default is not None else null_of(pa.null())
         type_ = common_of([*(value for _, value in whens), otherwise])
         if type_ is None:
-            raise BindError("the branches of CASE have no common type", code="type_mismatch", hint="cast them", location=self.text.of(node))
+            raise BindError(
+                "the branches of CASE have no common type",
+                code="type_mismatch",
+                hint="cast them",
+                location=self.text.of(node),
+            )
         return Case(type_, tuple((c, cast_to(v, type_)) for c, v in whens), cast_to(otherwise, type_))
 
     def _cast(self, node: exp.Expression) -> Expr:
@@ -304,4 +339,3 @@ def _interval(node: exp.Interval) -> Expr:
             raise BindError(f"{name!r} is not a unit of time", code="invalid_interval")
     days = int(seconds // 86400)
     return Literal(INTERVAL, pa.MonthDayNano([months, days, int((seconds - days * 86400) * 10**9)]))
-

@@ -28,7 +28,11 @@ def session_statement(parsed: Parsed) -> SessionStatement | None:
             raise ParseError("write SET name = value", location=parsed.text.of(tree))
         pair = tree.expressions[0].this
         value = pair.expression
-        text = value.name if isinstance(value, exp.Literal | exp.Column | exp.Identifier | exp.Var) else value.sql("duckdb")
+        text = (
+            value.name
+            if isinstance(value, exp.Literal | exp.Column | exp.Identifier | exp.Var)
+            else value.sql("duckdb")
+        )
         return SessionStatement("set", pair.this.name, text)
     if isinstance(tree, exp.Show):
         name = str(tree.name or tree.this)

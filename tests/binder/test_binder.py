@@ -40,7 +40,10 @@ def test_errors(query: str, code: str, col: int | None) -> None:
     ("query", "rows"),
     [
         ("select a, count(*) from (values (1), (2)) t(a) group by rollup(a) order by a", [(1, 1), (2, 1), (None, 2)]),
-        ("select a, b, count(*) from (values (1, 2)) t(a, b) group by grouping sets ((a), (b))", [(1, None, 1), (None, 2, 1)]),
+        (
+            "select a, b, count(*) from (values (1, 2)) t(a, b) group by grouping sets ((a), (b))",
+            [(1, None, 1), (None, 2, 1)],
+        ),
     ],
 )
 def test_grouping_sets(query: str, rows: list[tuple[object, ...]]) -> None:
@@ -64,7 +67,16 @@ _TABLES = {
     "region": "regionkey:i name:s comment:s",
 }
 _TYPES = {"i": pa.int64(), "m": pa.decimal128(15, 2), "s": pa.string(), "d": pa.date32()}
-_PREFIXES = {"lineitem": "l", "orders": "o", "customer": "c", "part": "p", "partsupp": "ps", "supplier": "s", "nation": "n", "region": "r"}
+_PREFIXES = {
+    "lineitem": "l",
+    "orders": "o",
+    "customer": "c",
+    "part": "p",
+    "partsupp": "ps",
+    "supplier": "s",
+    "nation": "n",
+    "region": "r",
+}
 
 
 def test_all_tpch_queries_are_there() -> None:

@@ -15,7 +15,10 @@ import sqlengine
 T = pa.table(
     {
         "i": pa.array([1, 2, None, 4, 2, -7], pa.int32()),
-        "d": pa.array([Decimal("1.25"), None, Decimal("3.50"), Decimal("-0.01"), Decimal("9.99"), Decimal("0.00")], pa.decimal128(9, 2)),
+        "d": pa.array(
+            [Decimal("1.25"), None, Decimal("3.50"), Decimal("-0.01"), Decimal("9.99"), Decimal("0.00")],
+            pa.decimal128(9, 2),
+        ),
         "f": pa.array([0.5, None, 2.0, -1.5, 0.0, 1e9]),
         "s": pa.array(["abc", "Äb", None, "", "a%c", "zz"]),
         "b": pa.array([True, None, False, True, False, None]),

@@ -36,7 +36,7 @@ def _same(a: Any, b: Any) -> bool:
         if a is None or b is None:
             return a is b
         return math.isclose(a, b, rel_tol=1e-9, abs_tol=1e-7) or (math.isnan(a) and math.isnan(b))
-    return type(a) is type(b) and bool(a == b) or (_number(a) and _number(b) and a == b)
+    return (type(a) is type(b) and bool(a == b)) or (_number(a) and _number(b) and a == b)
 
 
 def _number(value: Any) -> bool:

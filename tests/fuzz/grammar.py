@@ -38,7 +38,10 @@ class _Writer:
             return Query(text, False)
         numbers = list(range(1, len(kinds) + 1))
         self.rng.shuffle(numbers)
-        ways = [f"{n}{self.rng.choice([' desc', '', ' asc'])}{self.rng.choice(['', ' nulls first', ' nulls last'])}" for n in numbers]
+        ways = [
+            f"{n}{self.rng.choice([' desc', '', ' asc'])}{self.rng.choice(['', ' nulls first', ' nulls last'])}"
+            for n in numbers
+        ]
         text = f"select * from ({text}) order by {', '.join(ways)}"
         if self.chance(0.6):
             text += f" limit {self.rng.choice([0, 1, 5, 17, 1000])}"
@@ -73,7 +76,10 @@ class _Writer:
             if kind == "cross join":
                 # A product only with few rows on one side.
                 alias = self.alias()
-                other, columns = f"(select k, s from c where k < 4) {alias}", [(f"{alias}.k", "int"), (f"{alias}.s", "txt")]
+                other, columns = (
+                    f"(select k, s from c where k < 4) {alias}",
+                    [(f"{alias}.k", "int"), (f"{alias}.s", "txt")],
+                )
                 text, scope = f"{text} cross join {other}", scope + columns
                 continue
             text = f"{text} {kind} {other} on {self.join_condition(scope, columns)}"
@@ -131,7 +137,11 @@ class _Writer:
         kind = self.rng.choice([kind for kind in self.kinds(scope) if kind != "bool"] or ["int"])
         arg = self.expression(scope, kind, 1)
         if kind in _NUMBERS and self.chance(0.5):
-            call = self.rng.choice(["sum", "avg", "stddev_samp", "var_pop"]) if kind != "dec" else self.rng.choice(["sum", "avg"])
+            call = (
+                self.rng.choice(["sum", "avg", "stddev_samp", "var_pop"])
+                if kind != "dec"
+                else self.rng.choice(["sum", "avg"])
+            )
             result = "flt" if call != "sum" or kind == "flt" else "sum"
         else:
             call = self.rng.choice(["min", "max", "count"])
@@ -165,17 +175,28 @@ class _Writer:
             return self.rng.choice(names) if names and self.chance(0.9) else self.literal(kind)
         one, two = (self.expression(scope, kind, depth - 1) for _ in range(2))
         if self.chance(0.25):
-            form = self.rng.choice(["coalesce({}, {})", "case when {p} then {} else {} end", "nullif({}, {})", "case when {p} then {} end"])
+            form = self.rng.choice(
+                ["coalesce({}, {})", "case when {p} then {} else {} end", "nullif({}, {})", "case when {p} then {} end"]
+            )
             return form.format(one, two, p=self.predicate(scope, 0))
         match kind:
             case "int":
-                return self.rng.choice(["({} % 50 + {} % 9)", "({} % 50 - {} % 9)", "({} % 20 * 3)", "abs({} % 99)", "(-({} % 99))"]).format(one, two)
+                return self.rng.choice(
+                    ["({} % 50 + {} % 9)", "({} % 50 - {} % 9)", "({} % 20 * 3)", "abs({} % 99)", "(-({} % 99))"]
+                ).format(one, two)
             case "dec":
                 return self.rng.choice(["({} + 1)", "(- {})", "abs({})"]).format(one)
             case "flt":
                 return self.rng.choice(["({} + {})", "({} * 0.5)", "abs({})", "({} / 4)"]).format(one, two)
             case "txt":
-                forms = ["upper({})", "lower({})", "({} || '!')", "substring({}, 1, 2)", "trim({})", "replace({}, 'a', 'é')"]
+                forms = [
+                    "upper({})",
+                    "lower({})",
+                    "({} || '!')",
+                    "substring({}, 1, 2)",
+                    "trim({})",
+                    "replace({}, 'a', 'é')",
+                ]
                 return self.rng.choice(forms).format(one)
             case "date":
                 return self.rng.choice(["({} + 1)", "({} - 40)"]).format(one)

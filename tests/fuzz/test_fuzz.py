@@ -21,8 +21,13 @@ from tests.fuzz.grammar import random_query
 from tests.fuzz.tables import make_tables
 
 CHUNK = 50
-SEEDS = [int(line.split()[0]) for line in (Path(__file__).parent / "seeds.txt").read_text().splitlines() if line.strip()]
-WAYS: dict[str, dict[str, Any]] = {"roomy": {"threads": 2}, "tiny": {"threads": 1, "batch_rows": 32, "batch_bytes": "4KiB"}}
+SEEDS = [
+    int(line.split()[0]) for line in (Path(__file__).parent / "seeds.txt").read_text().splitlines() if line.strip()
+]
+WAYS: dict[str, dict[str, Any]] = {
+    "roomy": {"threads": 2},
+    "tiny": {"threads": 1, "batch_rows": 32, "batch_bytes": "4KiB"},
+}
 
 
 class Pair:
@@ -96,6 +101,18 @@ def test_random_queries(first: int, way: str, pairs: dict[str, Pair]) -> None:
 def test_the_grammar_reaches_what_it_should() -> None:
     """Enough queries have rows, and every construct of the grammar occurs."""
     texts = [random_query(seed).text for seed in range(500)]
-    for word in ("full join", "anti join", "rollup", "cube", "exists", " in (select", " any ", " all (", "intersect all", "filter", "limit"):
+    for word in (
+        "full join",
+        "anti join",
+        "rollup",
+        "cube",
+        "exists",
+        " in (select",
+        " any ",
+        " all (",
+        "intersect all",
+        "filter",
+        "limit",
+    ):
         assert any(word in text for text in texts), word
     assert len(set(texts)) > 490

@@ -90,7 +90,9 @@ def sample(rows: int, keys: int, seed: int = 1) -> pa.Table:
             "k": pa.array([maybe(r.randrange(keys)) for _ in range(rows)], pa.int64()),
             "s": pa.array([maybe(f"text {r.randrange(keys)}") for _ in range(rows)], pa.string()),
             "i": pa.array([maybe(r.randrange(-1000, 1000)) for _ in range(rows)], pa.int32()),
-            "d": pa.array([maybe(r.choice([0.0, -0.0, 1.5, float("nan"), r.random()])) for _ in range(rows)], pa.float64()),
+            "d": pa.array(
+                [maybe(r.choice([0.0, -0.0, 1.5, float("nan"), r.random()])) for _ in range(rows)], pa.float64()
+            ),
             "f": pa.array([maybe(r.gauss(0, 10)) for _ in range(rows)], pa.float64()),
             "p": pa.array([maybe(Decimal(r.randrange(-9999, 9999)) / 100) for _ in range(rows)], pa.decimal128(9, 2)),
             "b": pa.array([maybe(r.random() < 0.9) for _ in range(rows)], pa.bool_()),

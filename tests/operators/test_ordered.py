@@ -72,8 +72,12 @@ def test_equal_keys_over_many_blocks_of_many_runs_stay_in_order() -> None:
 
 def test_nested_keys_sort_by_their_values() -> None:
     make = random.Random(3)
-    lists = [make.choice([None, [make.choice([None, 2, 10, -3]) for _ in range(make.randrange(4))]]) for _ in range(500)]
-    structs = [make.choice([None, {"a": make.choice([None, 9, 10]), "b": make.choice(["x", None])}]) for _ in range(500)]
+    lists = [
+        make.choice([None, [make.choice([None, 2, 10, -3]) for _ in range(make.randrange(4))]]) for _ in range(500)
+    ]
+    structs = [
+        make.choice([None, {"a": make.choice([None, 9, 10]), "b": make.choice(["x", None])}]) for _ in range(500)
+    ]
     t = pa.table({"l": lists, "s": structs, "i": list(range(500))})
     by = (SortColumn("l", descending=True), SortColumn("s"))
     wanted = duckdb.execute("select * from t order by l desc nulls last, s nulls last, i").fetchall()
@@ -88,7 +92,9 @@ def test_distinct_on(capacity: int) -> None:
     assert repr(_run(operator, t, capacity=capacity)) == repr(wanted)
 
 
-def _spec(name: str, output: str, args: str, types: list[pa.DataType], type_: pa.DataType, **rest: Any) -> AggregateSpec:
+def _spec(
+    name: str, output: str, args: str, types: list[pa.DataType], type_: pa.DataType, **rest: Any
+) -> AggregateSpec:
     return AggregateSpec(name, output, tuple(args.split()), tuple(types), type_, **rest)
 
 
@@ -145,7 +151,11 @@ def test_asof_join(comparison: str, sign: str, outer: bool) -> None:
         }
     )
     right = pa.table(
-        {"k2": [make.choice([1, 2, 3, None]) for _ in range(1000)], "ts2": make.sample(range(3000), 1000), "v": list(range(1000))}
+        {
+            "k2": [make.choice([1, 2, 3, None]) for _ in range(1000)],
+            "ts2": make.sample(range(3000), 1000),
+            "v": list(range(1000)),
+        }
     )
     schema = pa.schema([*left.schema, *right.schema])
     operator = AsofJoin((_leaf(left), _leaf(right)), schema, ("k",), ("k2",), "ts", "ts2", comparison, outer)

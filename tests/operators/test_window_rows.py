@@ -152,7 +152,10 @@ def test_window_as_duckdb(sql: str, order: tuple[SortColumn, ...], call: WindowS
 def test_spilled_sort_gives_the_same_values() -> None:
     t = _table(6000)
     call = _spec("sum", ("x",), SUM, aggregate=True)
-    wanted = [r[0] for r in duckdb.execute("select sum(x) over (partition by i % 600 order by o, i) from t order by i").fetchall()]
+    wanted = [
+        r[0]
+        for r in duckdb.execute("select sum(x) over (partition by i % 600 order by o, i) from t order by i").fetchall()
+    ]
     t = t.set_column(0, "p", pa.array([i % 600 for i in range(6000)], I32))
     found = _run(t, (SortColumn("o"), SortColumn("i")), call, capacity=1 << 18)
     _same(found, wanted)

@@ -54,7 +54,8 @@ def test_default_limit_is_below_the_machine_and_says_why():
 def test_rss_counts_children():
     child = subprocess.Popen(
         [sys.executable, "-c", "x = bytearray(80 << 20); print('ready', flush=True); input()"],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
     )
     try:
         child.stdout.readline()

@@ -73,5 +73,7 @@ def _record(lines: list[str], number: int, path: Path) -> Record:
         case ["query", *rest]:
             cut = body.index("----") if "----" in body else len(body)
             order = rest.pop() if rest and rest[-1] in ("rowsort", "nosort") else ""
-            return Record("query", number, "\n".join(body[:cut]), "".join(rest), order, known=known, rows=body[cut + 1 :])
+            return Record(
+                "query", number, "\n".join(body[:cut]), "".join(rest), order, known=known, rows=body[cut + 1 :]
+            )
     raise ValueError(f"{path}:{number}: not a record: {head!r}")

@@ -21,7 +21,9 @@ def failures(path: Path, engine: Engine) -> list[str]:
         if record.known is None and problem:
             found.append(f"{path.name}:{record.line}: {problem}\n  {record.text}")
         elif record.known is not None and code != record.known:
-            found.append(f"{path.name}:{record.line}: known to fail as {record.known!r}, now {code}: {problem}\n  {record.text}")
+            found.append(
+                f"{path.name}:{record.line}: known to fail as {record.known!r}, now {code}: {problem}\n  {record.text}"
+            )
     return found
 
 
@@ -30,7 +32,9 @@ def outcome(record: Record, engine: Engine) -> tuple[str, str]:
     try:
         table = engine.run(record.text)
     except Error as error:
-        expected = record.error is not None and (error.code == record.error or record.error.lower() in str(error).lower())
+        expected = record.error is not None and (
+            error.code == record.error or record.error.lower() in str(error).lower()
+        )
         # Our own bugs and missing parts never count as the error that was expected.
         if expected and not isinstance(error, InternalError | NotSupportedError):
             return "passed", ""

@@ -43,6 +43,4 @@ def same_value(a: Any, b: Any) -> bool:
 
 
 def same_rows(a: list[tuple[Any, ...]], b: list[tuple[Any, ...]]) -> bool:
-    return len(a) == len(b) and all(
-        len(x) == len(y) and all(map(same_value, x, y)) for x, y in zip(a, b, strict=True)
-    )
+    return len(a) == len(b) and all(len(x) == len(y) and all(map(same_value, x, y)) for x, y in zip(a, b, strict=True))
