@@ -61,7 +61,7 @@ def _named_part(args: Sequence[Expr]) -> tuple[Sequence[pa.DataType], pa.DataTyp
     return (pa.string(), _date_type(args[1])), pa.int64()
 
 
-@scalar("date_part", _named_part, "A part of a date or timestamp by name.", category="date", aliases=("datepart",))
+@scalar("date_part", _named_part, "A part of a date or timestamp by name.", category="date", aliases=("datepart",), main=1)
 def _date_part(call: Call, args: list[Any], rows: int, settings: Settings) -> Any:
     name = str(args[0].as_py()).lower()
     if name not in _PARTS:
@@ -80,6 +80,7 @@ def _trunc_types(args: Sequence[Expr]) -> tuple[Sequence[pa.DataType], pa.DataTy
     "The start of the year, month, ... a time lies in.",
     category="date",
     aliases=("datetrunc",),
+    main=1,
 )
 def _date_trunc(call: Call, args: list[Any], rows: int, settings: Settings) -> Any:
     unit = str(args[0].as_py()).lower()
