@@ -1,0 +1,1 @@
+"""Benchmarks beside other engines: `python -m tests.bench --help`. One process per engine, query and round."""
