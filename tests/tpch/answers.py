@@ -12,9 +12,11 @@ import duckdb
 import sqlengine
 from sqlengine.formats import open_source
 from sqlengine.session import Session
+from tests.tpch.queries import QUERIES, TABLES
 
-QUERIES = {path.stem: path.read_text() for path in sorted((Path(__file__).parent / "queries").glob("*.sql"))}
-TABLES = ("customer", "lineitem", "nation", "orders", "part", "partsupp", "region", "supplier")
+__all__ = ["QUERIES", "TABLES", "Rows", "open_tables", "oracle", "ours", "same_rows"]
+
+Rows = list[tuple[Any, ...]]
 
 
 def open_tables(session: Session, folder: Path) -> None:
@@ -22,13 +24,13 @@ def open_tables(session: Session, folder: Path) -> None:
         session.register_source(name, open_source(str(folder / f"{name}.parquet")))
 
 
-def ours(query: str, folder: Path, **settings: Any) -> list[tuple[Any, ...]]:
+def ours(query: str, folder: Path, **settings: Any) -> Rows:
     with sqlengine.connect(**settings) as session:
         open_tables(session, folder)
         return session.sql(query).fetchall()
 
 
-def oracle(query: str, folder: Path) -> list[tuple[Any, ...]]:
+def oracle(query: str, folder: Path) -> Rows:
     with duckdb.connect() as connection:
         for name in TABLES:
             connection.execute(f"create view {name} as from '{folder / f'{name}.parquet'}'")
@@ -42,5 +44,5 @@ def same_value(a: Any, b: Any) -> bool:
     return bool(a == b)
 
 
-def same_rows(a: list[tuple[Any, ...]], b: list[tuple[Any, ...]]) -> bool:
+def same_rows(a: Rows, b: Rows) -> bool:
     return len(a) == len(b) and all(len(x) == len(y) and all(map(same_value, x, y)) for x, y in zip(a, b, strict=True))
