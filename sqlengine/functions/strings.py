@@ -76,9 +76,14 @@ def _concat_types(args: Sequence[Expr]) -> Types:
     return [_TEXT] * len(args), _TEXT
 
 
-@scalar("concat", _concat_types, "`||`: text joined; NULL if any part is NULL.", category="text")
-def _concat(call: Call, args: list[Any], rows: int, settings: Settings) -> Any:
+@scalar("concat_operator", _concat_types, "`||`: text joined; NULL if any part is NULL.", category="text")
+def _joined(call: Call, args: list[Any], rows: int, settings: Settings) -> Any:
     return pc.binary_join_element_wise(*args, "")
+
+
+@scalar("concat", _concat_types, "Text joined; NULL counts as empty.", category="text", strict=False)
+def _concat(call: Call, args: list[Any], rows: int, settings: Settings) -> Any:
+    return pc.binary_join_element_wise(*args, "", null_handling="replace", null_replacement="")
 
 
 @scalar(

@@ -1,58 +1,66 @@
 """Binding of expressions: sqlglot nodes to typed expressions in a scope.
 
-Aggregates and window calls are handed to callbacks of the query that is being bound, which gives them a column.
+Aggregates and window calls are handed to callbacks of the query that is being bound, which gives them a column. Calls
+by name are bound in `calls`, constants in `literals`.
 """
 
 from __future__ import annotations
 
-import datetime
 import decimal
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 from sqlglot import exp
 
-from sqlengine.errors import BindError, NotSupportedError
+from sqlengine.errors import BindError, Location, NotSupportedError
 from sqlengine.expr.coercion import cast_to, common_of
-from sqlengine.expr.nodes import Case, Cast, ColumnRef, Expr, Literal, Subquery, and_all, literal, null_of
-from sqlengine.expr.registry import bind_call, find_aggregate
+from sqlengine.expr.nodes import (
+    Case,
+    Cast,
+    ColumnRef,
+    Expr,
+    Literal,
+    Subquery,
+    and_all,
+    literal,
+    null_of,
+)  # fmt: skip
+from sqlengine.expr.registry import bind_call, find_aggregate, find_scalar, find_window
 from sqlengine.plan.nodes import Project
+from sqlengine.sql import literals
+from sqlengine.sql.calls import bind_named_call, field_of, from_comprehension, from_list
 from sqlengine.sql.parse import Text
 from sqlengine.sql.scope import Scope
-from sqlengine.sql.type_names import arrow_type
-from sqlengine.types import INTERVAL, sql_name
+from sqlengine.sql.type_names import TEXT_KINDS, arrow_type
+from sqlengine.types import sql_name
 
 if TYPE_CHECKING:
     from sqlengine.sql.binder import Binder
 
-_BINARY = {
+_BINARY: dict[type[Any], str] = {
     exp.Add: "add", exp.Sub: "subtract", exp.Mul: "multiply", exp.Div: "divide", exp.IntDiv: "int_divide",
     exp.Mod: "modulo", exp.Pow: "power", exp.EQ: "eq", exp.NEQ: "ne", exp.LT: "lt", exp.LTE: "le", exp.GT: "gt",
     exp.GTE: "ge", exp.NullSafeEQ: "is_not_distinct", exp.NullSafeNEQ: "is_distinct", exp.Like: "like",
-    exp.ILike: "ilike", exp.DPipe: "concat", exp.RegexpLike: "regexp_matches",
+    exp.ILike: "ilike", exp.DPipe: "concat_operator", exp.RegexpLike: "regexp_full_match",
+    exp.SimilarTo: "regexp_full_match", exp.Glob: "glob", exp.BitwiseAnd: "bit_and", exp.BitwiseOr: "bit_or", exp.BitwiseLeftShift: "shift_left",
+    exp.BitwiseRightShift: "shift_right", exp.StartsWith: "starts_with", exp.JSONExtract: "json_extract",
+    exp.JSONExtractScalar: "json_extract_string", exp.ArrayContainsAll: "list_has_all",
+    exp.ArrayOverlaps: "list_has_any",
 }  # fmt: skip
-# sqlglot classes whose arguments, in order, are those of a function of ours.
-_FUNCTIONS = {
-    exp.Upper: "upper", exp.Lower: "lower", exp.Length: "length", exp.Abs: "abs", exp.Sqrt: "sqrt", exp.Ln: "ln",
-    exp.Exp: "exp", exp.Floor: "floor", exp.Ceil: "ceil", exp.Round: "round", exp.Sign: "sign", exp.Nullif: "nullif",
-    exp.Year: "year", exp.Month: "month", exp.Day: "day", exp.StartsWith: "starts_with", exp.StrPosition: "strpos",
-    exp.Left: "left", exp.Right: "right", exp.Reverse: "reverse", exp.Contains: "contains", exp.Quarter: "quarter", exp.Replace: "replace",
+_COMPARISONS = {"eq", "ne", "lt", "le", "gt", "ge"}
+_NO_PAREN: dict[type[Any], str] = {
+    exp.CurrentDate: "current_date", exp.CurrentTimestamp: "now", exp.CurrentTime: "current_time",
+    exp.Localtimestamp: "current_localtimestamp", exp.Localtime: "current_localtime", exp.CurrentUser: "current_user",
+    exp.SessionUser: "current_user",
 }  # fmt: skip
-_AGGREGATES = {
-    exp.Sum: "sum", exp.Avg: "avg", exp.Min: "min", exp.Max: "max", exp.Count: "count", exp.Stddev: "stddev_samp",
-    exp.StddevSamp: "stddev_samp", exp.StddevPop: "stddev_pop", exp.Variance: "var_samp", exp.VariancePop: "var_pop",
-    exp.AnyValue: "any_value", exp.LogicalAnd: "bool_and", exp.LogicalOr: "bool_or", exp.CountIf: "count_if",
-}  # fmt: skip
-_UNITS = {"year": 12, "quarter": 3, "month": 1, "decade": 120}
-_SPANS = {"week": 7 * 86400, "day": 86400, "hour": 3600, "minute": 60, "second": 1}
 
 
 @dataclass
 class ExpressionBinder:
-    """Binds expressions of one query level. `aggregate` and `window` are called for such calls, or None where they may not
-    stand; `aliases` are select-list names that may be used (after columns)."""
+    """Binds expressions of one query level. `aggregate` and `window` are called for such calls, or None where they may
+    not stand; `aliases` are select-list names that may be used (after columns); `locals` are parameters of lambdas."""
 
     binder: Binder
     scope: Scope
@@ -61,6 +69,8 @@ class ExpressionBinder:
     aggregate: Callable[[exp.Expression, str], Expr] | None = None
     replaced: Callable[[exp.Expression], Expr | None] | None = None
     aliases: dict[str, exp.Expression] | None = None
+    window: Callable[[exp.Window], Expr] | None = None
+    locals: dict[str, ColumnRef] = field(default_factory=dict)
 
     def bind(self, node: exp.Expression) -> Expr:
         if self.replaced is not None:
@@ -69,54 +79,48 @@ class ExpressionBinder:
                 return known
         location = self.text.of(node)
         kind = type(node)
-        if kind in _BINARY and node.args.get("negate"):
-            # `a NOT LIKE b` is one node with a flag.
-            return bind_call("not", [self._call(_BINARY[kind], node, [node.this, node.expression])], location=location)
         if kind in _BINARY:
-            return self._call(_BINARY[kind], node, [node.this, node.expression])
-        if kind in _AGGREGATES or (isinstance(node, exp.Anonymous | exp.Func) and find_aggregate(_name(node))):
-            return self._aggregate(node, _AGGREGATES.get(kind) or _name(node))
+            return self._binary(_BINARY[kind], node, location)
         match node:
             case exp.Paren():
                 return self.bind(node.this)
-            case exp.Column():
+            case exp.Column() | exp.Identifier():
                 return self._column(node)
             case exp.Literal():
-                return _literal(node)
+                return literals.text_or_number(node)
+            case exp.RawString() | exp.National() | exp.ByteString():
+                return literal(str(node.this))
             case exp.Null():
                 return null_of(pa.null())
             case exp.Boolean():
                 return Literal(pa.bool_(), bool(node.this))
             case exp.Neg():
                 inner = self.bind(node.this)
-                if isinstance(inner, Literal) and isinstance(inner.value, int | float | decimal.Decimal):
-                    return (
-                        literal(-inner.value)
-                        if not pa.types.is_decimal(inner.type)
-                        else Literal(inner.type, -inner.value)
-                    )
-                return bind_call("negate", [inner], location=location)
+                if isinstance(inner, Literal) and type(inner.value) in (int, float, decimal.Decimal):
+                    return literals.negated(inner)
+                return self.call("negate", [inner], location)
+            case exp.BitwiseNot():
+                return self.call("bit_not", [self.bind(node.this)], location)
+            case exp.Abs():
+                return self.call("abs", [self.bind(node.this)], location)
+            case exp.RegexpILike():
+                return self.call("regexp_matches", [*self._sides(node), literal("i")], location)
             case exp.Not():
-                return bind_call("not", [self.boolean(node.this)], location=location)
+                return self.call("not", [self.boolean(node.this)], location)
             case exp.And() | exp.Or():
-                name = "and" if isinstance(node, exp.And) else "or"
-                return bind_call(name, [self.boolean(a) for a in (node.this, node.expression)], location=location)
+                return self._logic(node, location)
+            case exp.Xor():
+                return self.call("xor", self._sides(node), location)
             case exp.Is():
                 return self._is(node)
             case exp.Between():
-                value, low, high = (self.bind(a) for a in (node.this, node.args["low"], node.args["high"]))
-                return and_all(
-                    [
-                        bind_call("ge", [value, low], location=location),
-                        bind_call("le", [value, high], location=location),
-                    ]
-                )
+                return self._between(node, location)
             case exp.In():
                 return self._in(node)
             case exp.Exists():
                 return Subquery(pa.bool_(), "exists", self.binder.subquery(node.this, self.scope)[0], location=location)
             case exp.Subquery():
-                plan, _ = self.binder.subquery(node.this, self.scope)
+                plan, _ = self.binder.subquery(node.this if not node.args.get("with_") else node, self.scope)
                 if len(plan.schema) != 1:
                     raise BindError(
                         "a subquery used as a value must have one column", code="subquery_columns", location=location
@@ -129,54 +133,75 @@ class ExpressionBinder:
             case exp.Cast() | exp.TryCast():
                 return self._cast(node)
             case exp.Interval():
-                return _interval(node)
+                constant = literals.interval(node, location)
+                if constant is not None:
+                    return constant
+                return self.call(literals.interval_unit(node, location), [self.bind(node.this)], location)
             case exp.Extract():
                 part = Literal(pa.string(), node.this.name.lower())
-                return bind_call("date_part", [part, self.bind(node.expression)], location=location)
+                return self.call("date_part", [part, self.bind(node.expression)], location)
+            case exp.AtTimeZone():
+                return self.call("timezone", [self.bind(node.args["zone"]), self.bind(node.this)], location)
             case exp.Escape():
                 like = node.this
-                return bind_call(
-                    _BINARY[type(like)],
-                    [self.bind(a) for a in (like.this, like.expression, node.expression)],
-                    location=location,
-                )
-            case exp.Coalesce():
-                return bind_call("coalesce", [self.bind(a) for a in (node.this, *node.expressions)], location=location)
+                value = self.call(_BINARY[type(like)], [*self._sides(like), self.bind(node.expression)], location)
+                return self.call("not", [value], location) if like.args.get("negate") else value
             case exp.Substring():
-                args = [a for a in (node.this, node.args.get("start"), node.args.get("length")) if a is not None]
-                return bind_call("substring", [self.bind(a) for a in args], location=location)
+                return self._parts("substring", [node.this, node.args.get("start"), node.args.get("length")], location)
+            case exp.Overlay():
+                parts = [node.this, node.expression, node.args["from_"], node.args.get("for_")]
+                return self._parts("overlay", parts, location)
             case exp.Trim():
-                names = {"LEADING": "ltrim", "TRAILING": "rtrim"}
-                args = [a for a in (node.this, node.expression) if a is not None]
-                return bind_call(
-                    names.get(str(node.args.get("position")).upper(), "trim"),
-                    [self.bind(a) for a in args],
-                    location=location,
-                )
+                side = {"LEADING": "ltrim", "TRAILING": "rtrim"}.get(str(node.args.get("position")).upper(), "trim")
+                return self._parts(side, [node.this, node.expression], location)
+            case exp.StrPosition():
+                return self.call("strpos", [self.bind(node.this), self.bind(node.args["substr"])], location)
             case exp.Concat():
-                parts = [
-                    bind_call("coalesce", [cast_to(self.bind(a), pa.string()), literal("")]) for a in node.expressions
-                ]
-                return bind_call("concat", parts, location=location)
-            case exp.Greatest() | exp.Least():
-                name = "greatest" if isinstance(node, exp.Greatest) else "least"
-                return bind_call(name, [self.bind(a) for a in (node.this, *node.expressions)], location=location)
-            case exp.TimestampTrunc() | exp.DateTrunc():
-                unit = Literal(pa.string(), node.args["unit"].name.lower())
-                return bind_call("date_trunc", [unit, self.bind(node.this)], location=location)
+                return self.call("concat", [self.bind(a) for a in node.expressions], location)
+            case exp.Collate():
+                raise NotSupportedError(f"COLLATE {node.expression.name} is not supported", location=location)
+            case exp.Array():
+                if len(node.expressions) == 1 and isinstance(node.expressions[0], exp.Comprehension):
+                    return from_comprehension(self, node.expressions[0])
+                return self.call("list_value", [self.bind(a) for a in node.expressions], location)
+            case exp.Tuple():
+                return self.call("row", [self.bind(a) for a in node.expressions], location)
+            case exp.Struct():
+                names = tuple(item.this.name for item in node.expressions)
+                values = [self.bind(item.expression) for item in node.expressions]
+                return self.call("struct_pack", values, location, (("names", names),))
+            case exp.ToMap():
+                return self._map(node, location)
+            case exp.Map():
+                return self._parts("map", [node.args.get("keys"), node.args.get("values")], location)
+            case exp.Bracket():
+                return self._subscript(node, location)
+            case exp.Dot():
+                return self._dot(node, location)
             case exp.Anonymous():
-                return bind_call(node.name, [self.bind(a) for a in node.expressions], location=location)
-            case exp.Filter():
-                return self.bind(node.this)
+                return self._named(node, location)
+            case exp.Filter() | exp.WithinGroup() | exp.IgnoreNulls() | exp.RespectNulls():
+                return self.bind(node.this)  # the callback for aggregates looks at what is around the call
             case exp.Window():
-                raise NotSupportedError("window functions are not supported yet", location=location)
+                if self.window is None:
+                    raise NotSupportedError("window functions are not supported yet", location=location)
+                return self.window(node)
+            case exp.Lambda():
+                # `f(j -> 'a')` where f takes no lambda: the arrow extracts from JSON.
+                name = node.expressions[0]
+                return self.call("json_extract", [self.bind(name), self.bind(node.this)], location)
             case exp.Star():
                 raise BindError("* cannot stand here", code="misplaced_star", location=location)
-        if kind in _FUNCTIONS:
-            args = [a for a in node.args.values() if isinstance(a, exp.Expression)]
-            return bind_call(_FUNCTIONS[kind], [self.bind(a) for a in args], location=location)
-        shown = _name(node) if isinstance(node, exp.Func) else node.key
+        if kind in _NO_PAREN:
+            return self.call(_NO_PAREN[kind], [], location)
+        shown = node.key if not isinstance(node, exp.Func) else node.sql_name().lower()
         raise NotSupportedError(f"{shown} is not supported: {node.sql('duckdb')[:60]}", location=location)
+
+    def call(
+        self, name: str, args: list[Expr], location: Location | None, options: tuple[tuple[str, Any], ...] = ()
+    ) -> Expr:
+        """A call of the registry with bound arguments."""
+        return bind_call(name, args, options=options, location=location, settings=self.binder.context.settings)
 
     def boolean(self, node: exp.Expression) -> Expr:
         """A condition: BOOLEAN, or NULL."""
@@ -185,44 +210,49 @@ class ExpressionBinder:
             return value
         if pa.types.is_null(value.type):
             return null_of(pa.bool_())
-        if pa.types.is_integer(value.type):
+        if pa.types.is_integer(value.type) or (isinstance(value, Literal) and pa.types.is_string(value.type)):
             return cast_to(value, pa.bool_())
         raise BindError(
             f"a condition must be BOOLEAN, this is {sql_name(value.type)}", code="type_mismatch",
             hint="compare it with something", location=self.text.of(node),
         )  # fmt: skip
 
-    def _call(self, name: str, node: exp.Expression, args: list[exp.Expression]) -> Expr:
-        if isinstance(args[-1], exp.Any | exp.All):
+    def with_locals(self, more: dict[str, ColumnRef]) -> ExpressionBinder:
+        """The binder of a lambda's body."""
+        return replace(self, locals={**self.locals, **more}, replaced=None)
+
+    def _parts(self, name: str, nodes: list[exp.Expression | None], location: Location | None) -> Expr:
+        return self.call(name, [self.bind(node) for node in nodes if node is not None], location)
+
+    # operators
+
+    def _sides(self, node: exp.Expression) -> list[Expr]:
+        return [self.bind(node.this), self.bind(node.expression)]
+
+    def _binary(self, name: str, node: exp.Expression, location: Location | None) -> Expr:
+        if isinstance(node.expression, exp.Any | exp.All):
             return self._quantified(name, node)
-        return bind_call(
-            name, [self.bind(a) for a in args], location=self.text.of(node), settings=self.binder.context.settings
-        )
+        left, right = self._sides(node)
+        whole = pa.types.is_integer(left.type) and pa.types.is_integer(right.type)
+        if name == "divide" and whole and self.binder.context.settings.integer_division:
+            name = "int_divide"
+        value = self.call(name, [left, right], location)
+        # `a NOT LIKE b` is one node with a flag.
+        return self.call("not", [value], location) if node.args.get("negate") else value
 
-    def _column(self, node: exp.Column) -> Expr:
-        table = node.table or None
-        location = self.text.of(node)
-        try:
-            return self.scope.find(table, node.name, location)
-        except BindError as error:
-            if (
-                error.code == "column_not_found"
-                and table is None
-                and self.aliases
-                and node.name.lower() in self.aliases
-            ):
-                named = self.aliases[node.name.lower()]
-                inner = ExpressionBinder(self.binder, self.scope, self.text, self.where, self.aggregate, self.replaced)
-                return inner.bind(named)
-            raise
-
-    def _aggregate(self, node: exp.Expression, name: str) -> Expr:
-        if self.aggregate is None:
-            raise BindError(
-                f"aggregate {name.lower()}() cannot stand in {self.where}", code="misplaced_aggregate",
-                hint="use HAVING for conditions on aggregates" if self.where == "WHERE" else None, location=self.text.of(node),
-            )  # fmt: skip
-        return self.aggregate(node, name)
+    def _logic(self, node: exp.Expression, location: Location | None) -> Expr:
+        """AND and OR; a long chain of one of them is bound in a loop, not by recursion."""
+        parts = []
+        top: exp.Expression = node
+        while isinstance(top, type(node)):
+            parts.append(top.args["expression"])
+            top = top.this
+        parts.append(top)
+        name = "and" if isinstance(node, exp.And) else "or"
+        result = self.boolean(parts.pop())
+        while parts:
+            result = self.call(name, [result, self.boolean(parts.pop())], location)
+        return result
 
     def _is(self, node: exp.Is) -> Expr:
         value = self.bind(node.this)
@@ -230,40 +260,65 @@ class ExpressionBinder:
             return bind_call("is_null", [value])
         if isinstance(node.expression, exp.Boolean):
             return bind_call("is_true" if node.expression.this else "is_false", [value])
-        return bind_call("is_not_distinct", [value, self.bind(node.expression)], location=self.text.of(node))
+        return self.call("is_not_distinct", [value, self.bind(node.expression)], self.text.of(node))
+
+    def _between(self, node: exp.Between, location: Location | None) -> Expr:
+        value, low, high = (self.bind(a) for a in (node.this, node.args["low"], node.args["high"]))
+        if node.args.get("symmetric"):
+            low, high = self.call("least", [low, high], location), self.call("greatest", [low, high], location)
+        # All three are compared in one type, as in DuckDB.
+        type_ = common_of([value, low, high])
+        if type_ is not None:
+            value, low, high = (cast_to(e, type_) for e in (value, low, high))
+        return and_all([self.call("ge", [value, low], location), self.call("le", [value, high], location)])
 
     def _in(self, node: exp.In) -> Expr:
         location = self.text.of(node)
         value = self.bind(node.this)
         query = node.args.get("query")
+        if query is None and node.args.get("field") is not None:
+            return self.call("list_contains", [self.bind(node.args["field"]), value], location)
         if query is None:
-            return bind_call("in", [value, *(self.bind(a) for a in node.expressions)], location=location)
+            return self.call("in", [value, *(self.bind(a) for a in node.expressions)], location)
         plan, _ = self.binder.subquery(query.this if isinstance(query, exp.Subquery) else query, self.scope)
         return self._compared(Subquery(pa.bool_(), "in", plan, (value,), location=location))
 
     def _quantified(self, name: str, node: exp.Expression) -> Expr:
         right = node.expression
         kind = "any" if isinstance(right, exp.Any) else "all"
-        inner = right.this.this if isinstance(right.this, exp.Subquery) else right.this
-        plan, _ = self.binder.subquery(inner, self.scope)
-        return self._compared(Subquery(pa.bool_(), kind, plan, (self.bind(node.this),), name, self.text.of(node)))
+        inner = right.this
+        while isinstance(inner, exp.Paren | exp.Subquery):
+            inner = inner.this
+        location = self.text.of(node)
+        if not isinstance(inner, exp.Query):
+            if name == "eq" and kind == "any":
+                return self.call("list_contains", [self.bind(inner), self.bind(node.this)], location)
+            raise NotSupportedError(f"{kind.upper()} of a list with this operator is not supported", location=location)
+        if name not in _COMPARISONS:
+            raise NotSupportedError(f"{kind.upper()} with {name} is not supported", location=location)
+        query: Any = inner
+        plan, _ = self.binder.subquery(query, self.scope)
+        return self._compared(Subquery(pa.bool_(), kind, plan, (self.bind(node.this),), name, location))
 
     def _compared(self, subquery: Subquery) -> Expr:
         """Both sides of the comparison in one type."""
-        plan = subquery.plan
+        plan, value = subquery.plan, subquery.args[0]
+        if len(plan.schema) > 1 and pa.types.is_struct(value.type) and value.type.num_fields == len(plan.schema):
+            columns = [ColumnRef(f.type, f.name) for f in plan.schema]
+            plan = Project(plan, ((self.binder.keys.make("row"), self.call("row", [*columns], subquery.location)),))
         if len(plan.schema) != 1:
             raise BindError("the subquery must have one column", code="subquery_columns", location=subquery.location)
         column = ColumnRef(plan.schema.types[0], plan.schema.names[0])
-        type_ = common_of([subquery.args[0], column])
+        type_ = common_of([value, column])
         if type_ is None:
             raise BindError(
-                f"cannot compare {sql_name(subquery.args[0].type)} with {sql_name(column.type)}", code="type_mismatch",
+                f"cannot compare {sql_name(value.type)} with {sql_name(column.type)}", code="type_mismatch",
                 hint="cast one of them", location=subquery.location,
             )  # fmt: skip
         if column.type != type_:
             plan = Project(plan, ((self.binder.keys.make("value"), cast_to(column, type_)),))
         return Subquery(
-            pa.bool_(), subquery.kind, plan, (cast_to(subquery.args[0], type_),), subquery.comparison, subquery.location
+            pa.bool_(), subquery.kind, plan, (cast_to(value, type_),), subquery.comparison, subquery.location
         )
 
     def _case(self, node: exp.Case) -> Expr:
@@ -278,64 +333,128 @@ class ExpressionBinder:
         otherwise = self.bind(default) if default is not None else null_of(pa.null())
         type_ = common_of([*(value for _, value in whens), otherwise])
         if type_ is None:
+            shown = ", ".join(dict.fromkeys(sql_name(e.type) for e in (*(v for _, v in whens), otherwise)))
             raise BindError(
-                "the branches of CASE have no common type",
-                code="type_mismatch",
-                hint="cast them",
+                f"the branches of CASE have no common type: {shown}", code="type_mismatch", hint="cast them",
                 location=self.text.of(node),
-            )
+            )  # fmt: skip
         return Case(type_, tuple((c, cast_to(v, type_)) for c, v in whens), cast_to(otherwise, type_))
 
     def _cast(self, node: exp.Expression) -> Expr:
-        type_ = arrow_type(node.args["to"])
+        to = node.args["to"]
+        location = self.text.of(node)
         value = self.bind(node.this)
-        safe = isinstance(node, exp.TryCast)
+        if to.this in TEXT_KINDS:
+            made = self.call(TEXT_KINDS[to.this], [value], location)
+            return self.call("try", [made], location) if isinstance(node, exp.TryCast) else made
+        type_ = arrow_type(to)
         if value.type == type_:
             return value
-        if isinstance(value, Literal) and isinstance(value.value, str) and type_ == pa.date32():
+        if isinstance(value, Literal):
+            folded = cast_to(value, type_)
+            if isinstance(folded, Literal):
+                return folded
+        return Cast(type_, value, isinstance(node, exp.TryCast), location)
+
+    # names
+
+    def _column(self, node: exp.Expression) -> Expr:
+        """`column`, `table.column`, or a column (or a lambda's parameter) with fields of structs after it."""
+        parts = [p.name for p in node.parts] if isinstance(node, exp.Column) else [node.name]
+        location = self.text.of(node)
+        local = self.locals.get(parts[0].lower())
+        if local is not None:
+            return self._fields(local, parts[1:], location)
+        if len(parts) == 1:
+            return self._plain_column(parts[0], location)
+        failure: BindError | None = None
+        for table, name, fields in ((parts[0], parts[1], parts[2:]), (None, parts[0], parts[1:])):
             try:
-                return Literal(type_, datetime.date.fromisoformat(value.value.strip()))
-            except ValueError:
-                pass  # the cast reports it, or gives NULL
-        return Cast(type_, value, safe, self.text.of(node))
+                column = self.scope.find(table, name, location)
+            except BindError as error:
+                failure = failure or error
+                continue
+            return self._fields(column, fields, location)
+        if len(parts) > 2:  # schema.table.column
+            return self._fields(self.scope.find(parts[-2], parts[-1], location), [], location)
+        assert failure is not None
+        raise failure
 
-
-def _name(node: exp.Expression) -> str:
-    if isinstance(node, exp.Anonymous):
-        return str(node.name)
-    names = getattr(node, "sql_names", None)
-    return str(names()[0]).lower() if names is not None else str(node.key)
-
-
-def _literal(node: exp.Literal) -> Expr:
-    if node.is_string:
-        return literal(str(node.this))
-    text = str(node.this)
-    if "e" in text.lower():
-        return literal(float(text))
-    return literal(decimal.Decimal(text)) if "." in text else literal(int(text))
-
-
-def _interval(node: exp.Interval) -> Expr:
-    """INTERVAL 3 MONTH, INTERVAL '3' MONTH, INTERVAL '1 year 2 days'."""
-    unit = node.args.get("unit")
-    text = node.this.name if node.this is not None else ""
-    words = f"{text} {unit.name}" if unit is not None else text
-    parts = words.split()
-    if not parts or len(parts) % 2:
-        raise BindError(f"cannot read the interval {words!r}", code="invalid_interval", hint="write INTERVAL '3' MONTH")
-    months, seconds = 0, decimal.Decimal(0)
-    for amount, name in zip(parts[::2], parts[1::2], strict=True):
-        key = name.lower().rstrip("s")
+    def _plain_column(self, name: str, location: Location | None) -> Expr:
         try:
-            number = decimal.Decimal(amount)
-        except decimal.InvalidOperation:
-            raise BindError(f"cannot read the interval {words!r}", code="invalid_interval") from None
-        if key in _UNITS:
-            months += int(number * _UNITS[key])
-        elif key in _SPANS:
-            seconds += number * _SPANS[key]
-        else:
-            raise BindError(f"{name!r} is not a unit of time", code="invalid_interval")
-    days = int(seconds // 86400)
-    return Literal(INTERVAL, pa.MonthDayNano([months, days, int((seconds - days * 86400) * 10**9)]))
+            return self.scope.find(None, name, location)
+        except BindError as error:
+            if error.code != "column_not_found" or not self.aliases or name.lower() not in self.aliases:
+                raise
+        return replace(self, aliases=None).bind(self.aliases[name.lower()])
+
+    def _fields(self, value: Expr, names: list[str], location: Location | None) -> Expr:
+        for name in names:
+            value = field_of(value, name, location)
+        return value
+
+    def _dot(self, node: exp.Dot, location: Location | None) -> Expr:
+        """A field of a struct, or `value.function(more)`."""
+        if isinstance(node.expression, exp.Anonymous):
+            inside = exp.Anonymous(
+                this=node.expression.this, expressions=[_as_column(node.this), *node.expression.expressions]
+            )
+            inside.meta.update(node.expression.meta)
+            return self._named(inside, location)
+        column = _as_column(node)
+        if isinstance(column, exp.Column):
+            return self._column(column)
+        return field_of(self.bind(node.this), node.expression.name, location)
+
+    def _named(self, node: exp.Anonymous, location: Location | None) -> Expr:
+        name = node.name.lower()
+        if find_aggregate(name) and not find_scalar(name):
+            return self._aggregate(node, name)
+        if find_window(name) and not find_scalar(name):
+            raise BindError(f"{name}() needs OVER (...)", code="misplaced_window", location=location)
+        return bind_named_call(self, node, location)
+
+    def _aggregate(self, node: exp.Expression, name: str) -> Expr:
+        if self.aggregate is None:
+            raise BindError(
+                f"aggregate {name.lower()}() cannot stand in {self.where}", code="misplaced_aggregate",
+                hint="use HAVING for conditions on aggregates" if self.where == "WHERE" else None,
+                location=self.text.of(node),
+            )  # fmt: skip
+        return self.aggregate(node, name)
+
+    # nested values
+
+    def _map(self, node: exp.ToMap, location: Location | None) -> Expr:
+        inner = node.this
+        if isinstance(inner, exp.Bracket):  # MAP {...}[key] parses as a map of {...}[key]
+            made = exp.Bracket(this=exp.ToMap(this=inner.this), expressions=inner.expressions)
+            return self._subscript(made, location)
+        keys = [self.bind(item.this) for item in inner.expressions]
+        items = [self.bind(item.expression) for item in inner.expressions]
+        lists = [self.call("list_value", values, location) for values in (keys, items)]
+        return self.call("map", lists, location)
+
+    def _subscript(self, node: exp.Bracket, location: Location | None) -> Expr:
+        value, index = self.bind(node.this), node.expressions[0]
+        if not isinstance(index, exp.Slice):
+            return from_list(self, value, self.bind(index), location)
+        low, high, step = (
+            None if part is None else self.bind(part) for part in (index.this, index.expression, index.args.get("step"))
+        )
+        parts = [low or literal(1), high or literal(-1), *([step] if step is not None else [])]
+        name = "array_slice"
+        return self.call(name, [value, *parts], location)
+
+
+def _as_column(node: exp.Expression) -> exp.Expression:
+    """Names joined by dots as the column they name; any other expression as it is."""
+    names: list[exp.Expression] = []
+    top = node
+    while isinstance(top, exp.Dot) and isinstance(top.expression, exp.Identifier):
+        names.append(top.expression)
+        top = top.this
+    if not isinstance(top, exp.Identifier) or len(names) > 3:
+        return node
+    names.append(top)
+    return exp.Column(**dict(zip(("this", "table", "db", "catalog"), (n.copy() for n in names), strict=False)))

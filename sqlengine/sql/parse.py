@@ -15,6 +15,7 @@ from sqlglot.errors import ParseError as GlotParseError
 from sqlglot.errors import SqlglotError
 
 from sqlengine.errors import Location, ParseError
+from sqlengine.sql.dialect import SqlengineDialect
 
 # sqlglot warns about statements it keeps as text; this module handles those itself.
 logging.getLogger("sqlglot").setLevel(logging.ERROR)
@@ -57,7 +58,7 @@ def parse(sql: str, source: str = "<command>") -> list[Parsed]:
     """All statements of a text; raises ParseError at the first wrong one."""
     text = Text(sql, source)
     try:
-        trees = sqlglot.parse(sql, dialect="duckdb")
+        trees = sqlglot.parse(sql, dialect=SqlengineDialect)
     except GlotParseError as error:
         raise _failure(text, error) from None
     except SqlglotError as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pyarrow as pa
 from sqlglot import exp
 
-from sqlengine.errors import NotSupportedError
+from sqlengine.errors import BindError, NotSupportedError
 from sqlengine.types import HUGEINT, INTERVAL
 
 _Kind = exp.DataType.Type
@@ -14,10 +14,15 @@ _PLAIN = {
     _Kind.BIGINT: pa.int64(), _Kind.UTINYINT: pa.uint8(), _Kind.USMALLINT: pa.uint16(), _Kind.UINT: pa.uint32(),
     _Kind.UBIGINT: pa.uint64(), _Kind.INT128: HUGEINT, _Kind.FLOAT: pa.float32(), _Kind.DOUBLE: pa.float64(),
     _Kind.TEXT: pa.string(), _Kind.VARCHAR: pa.string(), _Kind.CHAR: pa.string(), _Kind.VARBINARY: pa.binary(),
-    _Kind.DATE: pa.date32(), _Kind.TIME: pa.time64("us"), _Kind.TIMESTAMP: pa.timestamp("us"),
-    _Kind.DATETIME: pa.timestamp("us"), _Kind.TIMESTAMPTZ: pa.timestamp("us", "UTC"), _Kind.TIMESTAMP_S: pa.timestamp("s"),
+    _Kind.BINARY: pa.binary(), _Kind.DATE: pa.date32(), _Kind.TIME: pa.time64("us"),
+    _Kind.TIMESTAMP: pa.timestamp("us"),
+    _Kind.TIMESTAMPNTZ: pa.timestamp("us"), _Kind.DATETIME: pa.timestamp("us"),
+    _Kind.TIMESTAMPTZ: pa.timestamp("us", "UTC"), _Kind.TIMESTAMP_S: pa.timestamp("s"),
     _Kind.TIMESTAMP_MS: pa.timestamp("ms"), _Kind.TIMESTAMP_NS: pa.timestamp("ns"), _Kind.INTERVAL: INTERVAL,
+    _Kind.NULL: pa.null(),
 }  # fmt: skip
+# Types whose values travel as text; a cast to them is a function that checks (and for UUID normalises) the text.
+TEXT_KINDS = {_Kind.JSON: "json", _Kind.UUID: "as_uuid"}
 
 
 def arrow_type(type_: exp.DataType) -> pa.DataType:
@@ -25,9 +30,24 @@ def arrow_type(type_: exp.DataType) -> pa.DataType:
     kind = type_.this
     if kind in _PLAIN:
         return _PLAIN[kind]
+    if kind in TEXT_KINDS:
+        return pa.string()
     if kind == _Kind.DECIMAL:
         sizes = [int(p.name) for p in type_.expressions]
-        return pa.decimal128(*(sizes if len(sizes) == 2 else [sizes[0], 0] if sizes else [18, 3]))
+        digits, scale = sizes if len(sizes) == 2 else (sizes[0], 0) if sizes else (18, 3)
+        if not (1 <= digits <= 38 and 0 <= scale <= digits):
+            raise BindError(
+                f"DECIMAL({digits},{scale}) does not exist", code="invalid_type",
+                hint="at most 38 digits, of which not more after the point than in all",
+            )  # fmt: skip
+        return pa.decimal128(digits, scale)
     if kind in (_Kind.LIST, _Kind.ARRAY) and type_.expressions:
-        return pa.list_(arrow_type(type_.expressions[0]))
+        inner = arrow_type(type_.expressions[0])
+        size = type_.args.get("values")
+        return pa.list_(inner, int(size[0].name)) if size else pa.list_(inner)
+    if kind == _Kind.STRUCT and type_.expressions:
+        return pa.struct([pa.field(f.name, arrow_type(f.args["kind"])) for f in type_.expressions])
+    if kind == _Kind.MAP and len(type_.expressions) == 2:
+        key, item = type_.expressions
+        return pa.map_(arrow_type(key), arrow_type(item))
     raise NotSupportedError(f"type {type_.sql('duckdb')} is not supported")
