@@ -12,11 +12,13 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from sqlengine import errors
+from sqlengine.runtime.allocators import prefer_jemalloc
 
 if TYPE_CHECKING:
     from sqlengine.relation import Relation
     from sqlengine.session import Session
 
+prefer_jemalloc()
 __version__ = "0.1.0"
 __all__ = ["__version__", "connect", "errors", "sql"]
 

@@ -23,6 +23,7 @@ from sqlengine.physical.explain import analyzed_text, as_table, logical_text, ph
 from sqlengine.physical.lower import lower
 from sqlengine.plan.nodes import Plan, Scan
 from sqlengine.relation import Relation
+from sqlengine.runtime.allocators import choose_allocators
 from sqlengine.runtime.cancel import Cancel
 from sqlengine.runtime.memory import MemoryPool
 from sqlengine.runtime.process_watch import default_memory_limit, operator_budget, process_rss
@@ -50,6 +51,7 @@ class Session:
         self._running: set[Cancel] = set()
         self._lock = threading.Lock()
         self._closed = False
+        choose_allocators()
         self._spill = SpillDirectory.open(chosen)
         # Every import that a query needs is done by now, so this is what the process weighs before any work.
         self._weight = process_rss()

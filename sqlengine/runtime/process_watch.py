@@ -8,9 +8,7 @@ accounts for is shown as unattributed.
 
 from __future__ import annotations
 
-import ctypes
 import os
-import sys
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,6 +18,7 @@ from pathlib import Path
 import psutil
 import pyarrow as pa
 
+from sqlengine.runtime.allocators import release_free_memory
 from sqlengine.runtime.events import record_event
 from sqlengine.settings import format_bytes
 
@@ -121,11 +120,7 @@ def _has_children() -> bool:
 def release_memory() -> int:
     """Give freed memory back to the system (Arrow's pool and the C heap); how many bytes the RSS fell by."""
     before = process_rss()
-    pa.default_memory_pool().release_unused()
-    if sys.platform == "linux":
-        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc has it, musl does not
-        if trim is not None:
-            trim(0)
+    release_free_memory()
     return max(0, before - process_rss())
 
 
