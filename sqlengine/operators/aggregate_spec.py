@@ -48,7 +48,7 @@ def is_hashable(spec: AggregateSpec) -> bool:
         return False
     if spec.name in _FOLDS:
         t, type_ = pa.types, spec.arg_types[0]
-        return not (t.is_nested(type_) or t.is_null(type_) or t.is_interval(type_))
+        return len(spec.args) == 1 and not (t.is_nested(type_) or t.is_null(type_) or t.is_interval(type_))
     return True
 
 

@@ -78,7 +78,10 @@ def group_values(spec: AggregateSpec, batch: pa.RecordBatch, groups: pa.Array, c
 def _is_nested_extreme(spec: AggregateSpec) -> bool:
     t = pa.types
     return spec.name in ("min", "max", "any_value") and bool(
-        t.is_nested(spec.arg_types[0]) or t.is_interval(spec.arg_types[0]) or t.is_null(spec.arg_types[0])
+        len(spec.args) > 1
+        or t.is_nested(spec.arg_types[0])
+        or t.is_interval(spec.arg_types[0])
+        or t.is_null(spec.arg_types[0])
     )
 
 

@@ -1,7 +1,7 @@
 """Binding of expressions: sqlglot nodes to typed expressions in a scope.
 
 Aggregates and window calls are handed to callbacks of the query that is being bound, which gives them a column. Calls
-by name are bound in `calls`, constants in `literals`.
+by name are bound in `named_calls`, constants in `literals`.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from sqlengine.expr.nodes import (
 from sqlengine.expr.registry import bind_call, find_aggregate, find_scalar, find_window
 from sqlengine.plan.nodes import Project
 from sqlengine.sql import literals
-from sqlengine.sql.calls import bind_named_call, field_of, from_comprehension, from_list
+from sqlengine.sql.named_calls import bind_named_call, field_of, from_comprehension, from_list
 from sqlengine.sql.parse import Text
 from sqlengine.sql.scope import Scope
 from sqlengine.sql.type_names import TEXT_KINDS, arrow_type
