@@ -12,13 +12,19 @@ from typing import Any
 
 @dataclass(frozen=True)
 class ColumnStats:
-    """Of one column: distinct values, smallest and largest value (Python values), share of NULLs, mean bytes per value."""
+    """Of one column: distinct values, smallest and largest value (Python values), share of NULLs, mean bytes per value.
+
+    `domain` and `table_rows` remember the table the column comes from: its distinct values and rows before rows were
+    dropped for what other columns say. A join loses no more rows than the values the other side lacks.
+    """
 
     distinct: float | None = None
     min: Any = None
     max: Any = None
     null_fraction: float = 0.0
     width: float | None = None
+    domain: float | None = None
+    table_rows: float | None = None
 
 
 @dataclass(frozen=True)

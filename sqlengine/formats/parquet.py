@@ -11,9 +11,11 @@ the footer does not say how long a value is that the file holds once and the col
 from __future__ import annotations
 
 import functools
+import math
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from decimal import Decimal
 from functools import cached_property
 from typing import Any
 
@@ -37,9 +39,14 @@ ROW_NUMBER = "file_row_number"
 
 def footer_of(path: str) -> Any:
     """The file's metadata, read again when the file has changed."""
+    return _footer(path, *_state(path))
+
+
+def _state(path: str) -> tuple[int, int]:
+    """When the file was changed last, and its size."""
     try:
         state = os.stat(path)
-        return _footer(path, state.st_mtime_ns, state.st_size)
+        return state.st_mtime_ns, state.st_size
     except FileNotFoundError:
         raise FileError(f"file {path!r} does not exist", code="file_not_found") from None
     except PermissionError:
@@ -92,35 +99,25 @@ class ParquetSource:
         return f"parquet {self.paths[0]}" if len(self.paths) == 1 else f"parquet {len(self.paths)} files"
 
     def stats(self, columns: Sequence[str]) -> Stats:
-        rows = 0
-        sizes = dict.fromkeys(columns, 0.0)
-        facts: dict[str, ColumnStats] = {}
-        for path in self.paths:
-            footer = footer_of(path)
-            rows += footer.num_rows
-            places = _places(footer)
-            for number in range(footer.num_row_groups):
-                group = footer.row_group(number)
-                for name in columns:
-                    sizes[name] += self._size(group, name, places)
-                    own = places.get(name, [])
-                    if len(own) == 1:
-                        facts[name] = _merged(facts.get(name), group.column(own[0]))
+        files = [(path, footer_of(path)) for path in self.paths]
+        rows = sum(footer.num_rows for _, footer in files)
         known = {}
         for name in columns:
-            fact = facts.get(name, ColumnStats())
-            nulls = fact.null_fraction / max(1, rows)
-            width = sizes[name] / max(1, rows)
-            known[name] = ColumnStats(_distinct(fact, rows), fact.min, fact.max, nulls, width)
-        return Stats(float(rows), sum(sizes.values()), known, "footer")
+            fact, size, codes = None, 0.0, 0.0
+            for path, _ in files:
+                own, own_size, own_codes = _column_facts(path, *_state(path), name, self.schema.field(name).type)
+                fact = own if fact is None else _merged(fact, own)
+                size, codes = size + own_size, max(codes, own_codes)
+            fact = fact or _Ends()
+            known[name] = ColumnStats(
+                _distinct(fact, rows, codes), fact.low, fact.high, fact.nulls / max(1, rows), size / max(1, rows)
+            )
+        total = sum((c.width or 0.0) * rows for c in known.values())
+        return Stats(float(rows), total, known, "footer")
 
     def _size(self, group: Any, name: str, places: dict[str, list[int]]) -> float:
         """Estimated bytes of a column of a row group in Arrow form."""
-        type_ = self.schema.field(name).type
-        if _is_fixed(type_):
-            return float(type_.bit_width / 8 * group.num_rows)
-        chunks = [group.column(place) for place in places.get(name, [])]
-        return float(sum(chunk.total_uncompressed_size * _INFLATION + 4 * chunk.num_values for chunk in chunks))
+        return _chunk_size(group, self.schema.field(name).type, places.get(name, []))
 
     def splits(self, columns: Sequence[str], bounds: Sequence[Bounds]) -> list[Split]:
         found: list[Split] = []
@@ -317,28 +314,73 @@ def _range(chunk: Any) -> tuple[Any, Any, int | None]:
     return None, None, nulls
 
 
-def _merged(old: ColumnStats | None, chunk: Any) -> ColumnStats:
-    """Facts of the row groups so far; `null_fraction` counts NULLs until the end. Unknown once is unknown for all."""
-    low, high, nulls = _range(chunk)
-    count = float(nulls or 0)
-    if old is None:
-        return ColumnStats(None, low, high, count)
-    if nulls == chunk.num_values:
-        return ColumnStats(None, old.min, old.max, old.null_fraction + count)
-    if low is None or old.min is None:
-        return ColumnStats(None, None, None, old.null_fraction + count)
-    try:
-        return ColumnStats(None, min(old.min, low), max(old.max, high), old.null_fraction + count)
-    except TypeError:
-        return ColumnStats(None, None, None, old.null_fraction + count)
+@dataclass(frozen=True)
+class _Ends:
+    """Of a column: smallest and largest value (None: unknown), number of NULLs, and whether there is nothing else."""
+
+    low: Any = None
+    high: Any = None
+    nulls: float = 0.0
+    empty: bool = True
 
 
-def _distinct(fact: ColumnStats, rows: int) -> float | None:
-    """Whole numbers and dates cannot have more values than their range."""
-    if isinstance(fact.min, float | str | bytes):
-        return None
+def _merged(a: _Ends, b: _Ends) -> _Ends:
+    """The facts of two pieces; what is unknown of one with values is unknown of both."""
+    nulls = a.nulls + b.nulls
+    if a.empty or b.empty:
+        return replace(b if a.empty else a, nulls=nulls)
+    if a.low is None or b.low is None:
+        return _Ends(None, None, nulls, False)
     try:
-        span = fact.max - fact.min
-        return float(min(rows, getattr(span, "days", span) + 1))
+        return _Ends(min(a.low, b.low), max(a.high, b.high), nulls, False)
     except TypeError:
-        return None
+        return _Ends(None, None, nulls, False)
+
+
+@functools.lru_cache(maxsize=4096)
+def _column_facts(path: str, changed: int, size: int, name: str, type_: pa.DataType) -> tuple[_Ends, float, float]:
+    """Of a column of a file: ends, bytes in Arrow form, most values that the dictionary of a row group can have."""
+    footer = footer_of(path)
+    places = _places(footer).get(name, [])
+    ends, total, codes = _Ends(), 0.0, 0.0
+    for number in range(footer.num_row_groups):
+        group = footer.row_group(number)
+        total += _chunk_size(group, type_, places)
+        if len(places) == 1:
+            chunk = group.column(places[0])
+            low, high, nulls = _range(chunk)
+            ends = _merged(ends, _Ends(low, high, float(nulls or 0), nulls == chunk.num_values))
+            codes = max(codes, _most_codes(chunk))
+    return ends, total, codes
+
+
+def _chunk_size(group: Any, type_: pa.DataType, places: Sequence[int]) -> float:
+    if _is_fixed(type_):
+        return float(type_.bit_width / 8 * group.num_rows)
+    chunks = [group.column(place) for place in places]
+    return float(sum(chunk.total_uncompressed_size * _INFLATION + 4 * chunk.num_values for chunk in chunks))
+
+
+def _distinct(fact: _Ends, rows: int, codes: float) -> float | None:
+    """Whole numbers, decimals and dates cannot have more values than their range; a column whose row groups have small
+    dictionaries is taken to have the same values in all of them."""
+    most = min(float(rows), codes)
+    if isinstance(fact.low, float | str | bytes):
+        return most
+    try:
+        span = fact.high - fact.low
+        if isinstance(span, Decimal):
+            span = int(span.scaleb(-int(span.as_tuple().exponent)))
+        return float(min(most, getattr(span, "days", span) + 1))
+    except (TypeError, ValueError):
+        return most if codes < rows else None
+
+
+def _most_codes(chunk: Any) -> float:
+    """Distinct values that a column chunk can have, from the bits that its dictionary codes take: a code of b bits
+    needs b / 8 bytes a value. Infinite without a dictionary or with one that hardly repeats."""
+    if not chunk.num_values:
+        return 0.0
+    bits = 8.0 * chunk.total_uncompressed_size / chunk.num_values
+    most = float(2.0 ** min(bits, 40.0))
+    return most if chunk.has_dictionary_page and most < chunk.num_values / 4 else math.inf

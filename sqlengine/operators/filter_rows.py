@@ -6,10 +6,11 @@ Streaming: one batch in, at most one batch out, order kept. Memory: two batches.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from sqlengine.expr.evaluate import predicate_mask
 from sqlengine.expr.nodes import Expr
+from sqlengine.expr.selectivity import filtered
 from sqlengine.expr.statistics import Stats
 from sqlengine.operators.base import Batches, MemoryNeed, Operator
 from sqlengine.runtime.task import Task
@@ -30,4 +31,4 @@ class FilterRows(Operator):
         return MemoryNeed.streaming(settings)
 
     def stats(self, inputs: Sequence[Stats]) -> Stats:
-        return replace(inputs[0], rows=inputs[0].rows * 0.3, bytes=inputs[0].bytes * 0.3, origin="default")
+        return filtered(inputs[0], [self.predicate])

@@ -15,10 +15,12 @@ for large databases", 1993, section 4.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pyarrow as pa
 
+from sqlengine.expr.nodes import ColumnRef
+from sqlengine.expr.selectivity import group_count, scaled, with_bytes
 from sqlengine.expr.statistics import Stats
 from sqlengine.kernels.grouping import GroupTable
 from sqlengine.operators.aggregate_spec import AggregateSpec, State, state_fields
@@ -125,15 +127,10 @@ class HashAggregate(Operator):
         return MemoryNeed(floor, ideal, bool(self.keys), "a table of groups with their states")
 
     def stats(self, inputs: Sequence[Stats]) -> Stats:
-        if not self.keys:
-            return Stats(1.0, 64.0)
-        rows = 1.0
-        for key in self.keys:
-            known = inputs[0].columns.get(key)
-            rows *= known.distinct if known is not None and known.distinct else max(1.0, inputs[0].rows ** 0.5)
-        rows = min(rows, inputs[0].rows)
+        keys = [ColumnRef(self.inputs[0].schema.field(key).type, key) for key in self.keys]
+        rows = group_count(keys, inputs[0])
         columns = {key: inputs[0].columns[key] for key in self.keys if key in inputs[0].columns}
-        return Stats(rows, rows * (16.0 * len(self.schema)), columns)
+        return with_bytes(scaled(replace(inputs[0], columns=columns), rows), self.schema)
 
     def needs(self) -> Sequence[Distribution]:
         if self.phase == "partial":

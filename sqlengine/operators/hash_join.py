@@ -21,7 +21,8 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from sqlengine.expr.nodes import Expr
+from sqlengine.expr.nodes import ColumnRef, Expr
+from sqlengine.expr.selectivity import equi_join, with_bytes
 from sqlengine.expr.statistics import Stats
 from sqlengine.operators.base import ANY, SHARED, SINGLE, Batches, Distribution, MemoryNeed, Operator
 from sqlengine.operators.join_table import (
@@ -230,25 +231,12 @@ class HashJoin(Operator):
 
     def stats(self, inputs: Sequence[Stats]) -> Stats:
         left, right = inputs
-        columns = {**left.columns, **right.columns}
-        match self.kind:
-            case "probe_semi" | "probe_anti":
-                return Stats(left.rows * 0.5, left.bytes * 0.5, left.columns)
-            case "build_semi" | "build_anti":
-                return Stats(right.rows * 0.5, right.bytes * 0.5, right.columns)
-            case "mark" | "single" | "probe_outer":
-                return Stats(left.rows, left.bytes + left.rows * 16, columns)
-        distinct = 1.0
-        for probe_key, build_key in zip(self.probe_keys, self.build_keys, strict=True):
-            known = [
-                facts.distinct
-                for facts in (left.columns.get(probe_key), right.columns.get(build_key))
-                if facts is not None and facts.distinct
-            ]
-            distinct *= max(known) if known else max(1.0, min(left.rows, right.rows))
-        rows = max(1.0, left.rows * right.rows / max(1.0, distinct))
-        width = left.bytes / max(1.0, left.rows) + right.bytes / max(1.0, right.rows)
-        return Stats(rows, rows * width, columns)
+        pairs = [
+            (ColumnRef(self.inputs[0].schema.field(a).type, a), ColumnRef(self.inputs[1].schema.field(b).type, b))
+            for a, b in zip(self.probe_keys, self.build_keys, strict=True)
+        ]
+        stats = equi_join(self.kind, pairs, left, right, [] if self.residual is None else [self.residual])
+        return with_bytes(stats, self.schema)
 
     def needs(self) -> Sequence[Distribution]:
         if self.shared:

@@ -19,6 +19,7 @@ import pyarrow.compute as pc
 from sqlengine.errors import InternalError
 from sqlengine.expr.evaluate import evaluate
 from sqlengine.expr.nodes import Expr
+from sqlengine.expr.selectivity import conjunction
 from sqlengine.expr.statistics import Stats
 from sqlengine.kernels.selection import product_rows, row_flags
 from sqlengine.operators.base import SINGLE, Batches, Distribution, MemoryNeed, Operator
@@ -153,7 +154,9 @@ class NestedLoopJoin(Operator):
         left, right = inputs
         if self.kind not in ("inner", "full"):
             return left
-        rows = max(1.0, left.rows * right.rows * (0.3 if self.residual is not None else 1.0))
+        both = Stats(max(left.rows, right.rows), 0.0, {**left.columns, **right.columns})
+        share = 1.0 if self.residual is None else conjunction([self.residual], both)
+        rows = max(1.0, left.rows * right.rows * share)
         width = left.bytes / max(1.0, left.rows) + right.bytes / max(1.0, right.rows)
         return Stats(rows, rows * width, {**left.columns, **right.columns})
 

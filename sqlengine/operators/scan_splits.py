@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from sqlengine.expr.evaluate import predicate_mask
 from sqlengine.expr.nodes import Expr, columns_of, display_name
+from sqlengine.expr.selectivity import filtered, table_stats, with_bytes
 from sqlengine.expr.statistics import Stats
 from sqlengine.formats.base import Bounds, ReadLimits, Source
 from sqlengine.operators.base import ANY, Batches, Distribution, MemoryNeed, Operator
@@ -64,11 +65,8 @@ class ScanSplits(Operator):
         return MemoryNeed(floor, floor, False, "decoding one split and two batches")
 
     def stats(self, inputs: Sequence[Stats]) -> Stats:
-        stats = self.source.stats([name for name, _ in self.columns])
-        keys = dict(self.columns)
-        columns = {keys[name]: facts for name, facts in stats.columns.items() if name in keys}
-        share = 0.3 ** min(len(self.filters), 3)
-        return Stats(stats.rows * share, stats.bytes * share, columns, stats.origin if not self.filters else "default")
+        raw = self.source.stats([name for name, _ in self.columns])
+        return with_bytes(filtered(table_stats(raw, self.columns), self.filters), self.schema)
 
     def gives(self, inputs: Sequence[Distribution]) -> Distribution:
         return ANY

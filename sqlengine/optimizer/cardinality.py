@@ -1,76 +1,45 @@
-"""How many rows and bytes a plan is expected to give, and what its columns look like.
-
-The formulas are the textbook ones (Selinger and others, "Access Path Selection", 1979): independence of predicates,
-uniform values between min and max, and containment of the smaller value set in joins. Numbers without a source:
-`selectivity.DEFAULTS`.
-"""
+"""How many rows and bytes a plan is expected to give, and what its columns look like (formulas: `expr.selectivity`)."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from decimal import Decimal
 
-import pyarrow as pa
-
-from sqlengine.expr.nodes import Call, ColumnRef, Expr, Literal, conjuncts
+from sqlengine.expr.nodes import AggregateCall, Call, Cast, ColumnRef, Expr, Literal, columns_of, conjuncts
+from sqlengine.expr.selectivity import (
+    distinct_of,
+    equi_join,
+    filtered,
+    group_count,
+    scaled,
+    table_stats,
+    with_bytes,
+)
 from sqlengine.expr.statistics import ColumnStats, Stats
-from sqlengine.optimizer.selectivity import distinct_of, join_selectivity, selectivity
 from sqlengine.plan import nodes as plans
 from sqlengine.plan.nodes import Plan
 
-_TEXT_WIDTH = 20.0
-_NESTED_WIDTH = 40.0
 _AVERAGE_LIST = 5.0
 _UNKNOWN_ROWS = 1000.0
 
 
 def estimate(plan: Plan, held: Mapping[str, Stats] | None = None) -> Stats:
     """Expected rows, bytes and column facts of a plan. `held`: the estimates of plans that `SharedRef`s read."""
-    return _with_bytes(_estimate(plan, held or {}), plan)
-
-
-def type_width(type_: pa.DataType) -> float:
-    """Bytes of one value in Arrow form, guessed for values of variable length."""
-    if pa.types.is_boolean(type_):
-        return 0.125
-    if pa.types.is_string(type_) or pa.types.is_binary(type_):
-        return _TEXT_WIDTH
-    try:
-        return float(type_.bit_width) / 8
-    except ValueError:
-        return _NESTED_WIDTH
-
-
-def _with_bytes(stats: Stats, plan: Plan) -> Stats:
-    width = 0.0
-    for f in plan.schema:
-        known = stats.columns.get(f.name)
-        width += known.width if known is not None and known.width is not None else type_width(f.type)
-    return replace(stats, bytes=stats.rows * width)
-
-
-def _scaled(stats: Stats, rows: float) -> Stats:
-    """The same columns with fewer rows: no column has more distinct values than there are rows."""
-    columns = {
-        key: replace(c, distinct=min(c.distinct, max(1.0, rows))) if c.distinct is not None else c
-        for key, c in stats.columns.items()
-    }
-    return Stats(rows, stats.bytes, columns, stats.origin)
+    return with_bytes(_estimate(plan, held or {}), plan.schema)
 
 
 def _estimate(plan: Plan, held: Mapping[str, Stats]) -> Stats:
     match plan:
         case plans.Scan():
             raw = plan.source.stats([name for name, _ in plan.columns])
-            columns = {key: raw.columns[name] for name, key in plan.columns if name in raw.columns}
-            stats = Stats(raw.rows, raw.bytes, columns, raw.origin)
-            return _filtered(stats, plan.filters)
+            return filtered(table_stats(raw, plan.columns), plan.filters)
         case plans.Values():
             return Stats(float(len(plan.rows)), 0.0, {}, "actual")
         case plans.TableFunction():
             return Stats(_UNKNOWN_ROWS, 0.0)
         case plans.Filter():
-            return _filtered(_estimate(plan.input, held), tuple(conjuncts(plan.predicate)))
+            return filtered(_estimate(plan.input, held), conjuncts(plan.predicate))
         case plans.Project():
             below = _estimate(plan.input, held)
             return Stats(below.rows, 0.0, {k: _column(e, below) for k, e in plan.columns}, below.origin)
@@ -79,24 +48,25 @@ def _estimate(plan: Plan, held: Mapping[str, Stats]) -> Stats:
         case plans.Distinct():
             below = _estimate(plan.input, held)
             exprs = plan.on if plan.on is not None else [ColumnRef(f.type, f.name) for f in plan.schema]
-            return _scaled(below, _groups(tuple(exprs), below))
+            return scaled(below, group_count(exprs, below))
         case plans.Sort():
             below = _estimate(plan.input, held)
-            return below if plan.limit is None else _scaled(below, min(below.rows, float(plan.limit)))
+            return below if plan.limit is None else scaled(below, min(below.rows, float(plan.limit)))
         case plans.Limit():
             below = _estimate(plan.input, held)
             if plan.percent is not None:
-                return _scaled(below, below.rows * plan.percent / 100)
-            left = max(0.0, below.rows - plan.offset)
-            return _scaled(below, left if plan.count is None else min(left, float(plan.count)))
+                return scaled(below, below.rows * plan.percent / 100)
+            rest = max(0.0, below.rows - plan.offset)
+            return scaled(below, rest if plan.count is None else min(rest, float(plan.count)))
         case plans.Sample():
             below = _estimate(plan.input, held)
-            rows = below.rows * plan.fraction if plan.fraction is not None else min(below.rows, float(plan.rows or 0))
-            return _scaled(below, rows)
+            kept = below.rows * plan.fraction if plan.fraction is not None else min(below.rows, float(plan.rows or 0))
+            return scaled(below, kept)
         case plans.OneRowOnly():
-            return _scaled(_estimate(plan.input, held), 1.0)
+            return scaled(_estimate(plan.input, held), 1.0)
         case plans.Join():
-            return _join(plan, _estimate(plan.left, held), _estimate(plan.right, held))
+            pairs, others = _pairs(plan)
+            return equi_join(plan.kind, pairs, _estimate(plan.left, held), _estimate(plan.right, held), others)
         case plans.Union():
             inputs = [_estimate(child, held) for child in plan.inputs]
             return Stats(sum(s.rows for s in inputs), 0.0, {}, inputs[0].origin if inputs else "default")
@@ -104,7 +74,8 @@ def _estimate(plan: Plan, held: Mapping[str, Stats]) -> Stats:
             left, right = _estimate(plan.left, held), _estimate(plan.right, held)
             return Stats(min(left.rows, right.rows) if plan.kind == "intersect" else left.rows, 0.0, {}, left.origin)
         case plans.Unnest():
-            return _scaled(below := _estimate(plan.input, held), below.rows * _AVERAGE_LIST)
+            below = _estimate(plan.input, held)
+            return scaled(below, below.rows * _AVERAGE_LIST)
         case plans.SharedPlan():
             return _estimate(plan.body, {**held, plan.name: _estimate(plan.definition, held)})
         case plans.SharedRef():
@@ -123,64 +94,69 @@ def _estimate(plan: Plan, held: Mapping[str, Stats]) -> Stats:
             return _estimate(children[0], held) if children else Stats(_UNKNOWN_ROWS, 0.0)
 
 
-def _filtered(stats: Stats, predicates: tuple[Expr, ...]) -> Stats:
-    share = 1.0
-    for part in predicates:
-        share *= selectivity(part, stats)
-    result = _scaled(stats, max(stats.rows * share, min(stats.rows, 1.0)))
-    for part in predicates:
-        if isinstance(part, Call) and part.name == "eq":
-            for a, b in (part.args, part.args[::-1]):
-                if isinstance(a, ColumnRef) and isinstance(b, Literal):
-                    facts = {**result.columns, a.key: ColumnStats(1.0, b.value, b.value)}
-                    result = replace(result, columns=facts)
-    return result
-
-
 def _column(expr: Expr, stats: Stats) -> ColumnStats:
-    if isinstance(expr, ColumnRef):
-        return stats.columns.get(expr.key, ColumnStats())
-    if isinstance(expr, Literal):
-        return ColumnStats(1.0, expr.value, expr.value)
-    return ColumnStats(distinct_of(expr, stats))
-
-
-def _groups(keys: tuple[Expr, ...], stats: Stats) -> float:
-    if not keys:
-        return 1.0
-    product = 1.0
-    for key in keys:
-        product *= distinct_of(key, stats)
-    return max(min(product, stats.rows), min(stats.rows, 1.0))
+    match expr:
+        case ColumnRef():
+            return stats.columns.get(expr.key, ColumnStats())
+        case Literal():
+            return ColumnStats(1.0, expr.value, expr.value)
+        case Cast():
+            return replace(_column(expr.arg, stats), width=None)
+        case _:
+            return ColumnStats(distinct_of(expr, stats))
 
 
 def _aggregate(plan: plans.Aggregate, below: Stats) -> Stats:
     if plan.sets is None:
-        rows = _groups(tuple(e for _, e in plan.keys), below)
+        rows = group_count([e for _, e in plan.keys], below)
     else:
-        rows = sum(_groups(tuple(plan.keys[i][1] for i in chosen), below) for chosen in plan.sets)
+        rows = sum(group_count([plan.keys[i][1] for i in chosen], below) for chosen in plan.sets)
     columns = {key: _column(e, below) for key, e in plan.keys}
-    return _scaled(Stats(rows, 0.0, columns, below.origin), rows)
+    if plan.sets is None and len(columns) == 1:
+        # One row per value: a key, whatever it was below.
+        columns = {key: replace(c, distinct=rows, domain=c.domain or rows, table_rows=c.domain or rows)
+                   for key, c in columns.items()}  # fmt: skip
+    result = scaled(Stats(rows, 0.0, columns, below.origin), rows)
+    size = below.rows / max(1.0, rows)
+    made = {key: _aggregated(call, below, size) for key, call in plan.aggregates}
+    return replace(result, columns={**result.columns, **made})
 
 
-def _join(plan: plans.Join, left: Stats, right: Stats) -> Stats:
-    both = Stats(left.rows * right.rows, 0.0, {**left.columns, **right.columns}, left.origin)
-    if plan.kind in ("single", "mark", "positional", "asof"):
-        return Stats(left.rows, 0.0, both.columns, left.origin)
-    share = join_selectivity(conjuncts(plan.condition), left, right)
-    matched = both.rows * share
-    match plan.kind:
-        case "semi" | "anti":
-            # Of the left rows those whose value is among the right side's.
-            fraction = min(1.0, right.rows * share) if conjuncts(plan.condition) else min(1.0, right.rows)
-            rows = left.rows * (fraction if plan.kind == "semi" else max(0.05, 1.0 - fraction))
-            return _scaled(left, max(rows, min(left.rows, 1.0)))
-        case "left":
-            matched = max(matched, left.rows)
-        case "right":
-            matched = max(matched, right.rows)
-        case "full":
-            matched = max(matched, left.rows, right.rows)
+def _aggregated(call: AggregateCall, below: Stats, size: float) -> ColumnStats:
+    """The range of an aggregate over groups of `size` rows."""
+    if call.name in ("count", "count_star"):
+        return ColumnStats(None, 0.0, 2 * size)
+    facts = _column(call.args[0], below) if call.args else ColumnStats()
+    low, high = facts.min, facts.max
+    if (
+        isinstance(low, bool)
+        or not isinstance(low, int | float | Decimal)
+        or not isinstance(high, int | float | Decimal)
+    ):
+        return ColumnStats()
+    match call.name:
+        case "avg" | "min" | "max":
+            return ColumnStats(None, float(low), float(high))
+        case "sum":
+            return ColumnStats(None, float(low) * size, float(high) * size)
         case _:
-            matched = max(matched, min(both.rows, 1.0))
-    return _scaled(both, matched)
+            return ColumnStats()
+
+
+def _pairs(plan: plans.Join) -> tuple[list[tuple[Expr, Expr]], list[Expr]]:
+    """Equalities of an expression of the left side with one of the right side, and the other conjuncts."""
+    left, right = set(plan.left.schema.names), set(plan.right.schema.names)
+    pairs: list[tuple[Expr, Expr]] = []
+    others: list[Expr] = []
+    for part in conjuncts(plan.condition):
+        if isinstance(part, Call) and part.name in ("eq", "is_not_distinct"):
+            a, b = part.args
+            reads_a, reads_b = columns_of(a), columns_of(b)
+            if reads_a and reads_b and reads_a <= left and reads_b <= right:
+                pairs.append((a, b))
+                continue
+            if reads_a and reads_b and reads_a <= right and reads_b <= left:
+                pairs.append((b, a))
+                continue
+        others.append(part)
+    return pairs, others

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pyarrow as pa
 
 from sqlengine.expr.nodes import Expr, columns_of
-from sqlengine.optimizer.cardinality import type_width
+from sqlengine.expr.selectivity import type_width
 from sqlengine.plan import nodes as plans
 from sqlengine.plan.keys import restrict
 from sqlengine.plan.nodes import Plan

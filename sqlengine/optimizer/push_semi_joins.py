@@ -38,5 +38,6 @@ def _one(plan: Plan) -> Plan:
         if tested and tested <= set(child.schema.names):
             if estimate(plan.right).rows > _WORTH * estimate(child).rows:
                 return plan
-            return replace(below, **{side: replace(plan, left=child)})
+            tested_child = replace(plan, left=child)
+            return replace(below, left=tested_child) if side == "left" else replace(below, right=tested_child)
     return plan
