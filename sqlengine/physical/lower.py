@@ -14,7 +14,9 @@ from sqlengine.errors import InternalError, NotSupportedError
 from sqlengine.expr.nodes import ColumnRef, Expr, KeyMaker, SortKey
 from sqlengine.operators.base import Operator
 from sqlengine.operators.concat_streams import ConcatStreams
+from sqlengine.operators.distinct_on import DistinctOn
 from sqlengine.operators.exchange import HeldInput, HeldPlan
+from sqlengine.operators.explode_rows import ExplodeRows
 from sqlengine.operators.external_sort import ExternalSort, TopK
 from sqlengine.operators.filter_rows import FilterRows
 from sqlengine.operators.hash_aggregate import HashAggregate
@@ -30,6 +32,7 @@ from sqlengine.operators.take_rows import TakeRows
 from sqlengine.physical.bounds import bounds_of
 from sqlengine.physical.lower_aggregates import lower_aggregate
 from sqlengine.physical.lower_joins import lower_join
+from sqlengine.physical.lower_windows import lower_window
 from sqlengine.plan import nodes as plans
 from sqlengine.runtime.sort_column import SortColumn
 
@@ -66,9 +69,9 @@ class Lowering:
                 child = self.lower(plan.input)
                 return HashAggregate((child,), child.schema, tuple(child.schema.names), (), "single")
             case plans.Distinct():
-                raise NotSupportedError("DISTINCT ON is not supported yet")
+                return self._distinct_on(plan)
             case plans.Window():
-                raise NotSupportedError("window functions are not supported yet (a correlated LIMIT needs one)")
+                return lower_window(self, plan)
             case plans.Sort():
                 child, by = self.sort_columns(self.lower(plan.input), plan.keys)
                 if plan.limit is not None:
@@ -91,7 +94,12 @@ class Lowering:
                 sides = (self.lower(plan.left), self.lower(plan.right))
                 return HashSetOperation(sides, plan.schema, plan.kind, plan.all)
             case plans.Unnest():
-                raise NotSupportedError("UNNEST is not supported yet")
+                child, lists = self.with_columns(self.lower(plan.input), [e for _, e in plan.columns])
+                names = tuple((key, source) for (key, _), source in zip(plan.columns, lists, strict=True))
+                # Lists that only UNNEST reads are not carried along.
+                passed = [child.schema.field(f.name) for f in plan.input.schema]
+                made = [plan.schema.field(i) for i in range(len(passed), len(plan.schema))]
+                return ExplodeRows((child,), pa.schema([*passed, *made]), names, plan.outer, plan.ordinality)
             case plans.SharedPlan():
                 sides = (self.lower(plan.definition), self.lower(plan.body))
                 return HeldPlan(sides, sides[1].schema, plan.name)
@@ -107,6 +115,11 @@ class Lowering:
                 raise NotSupportedError("COPY is not supported yet")
             case _:
                 raise InternalError(f"no operator for {type(plan).__name__}")
+
+    def _distinct_on(self, plan: plans.Distinct) -> Operator:
+        child, on = self.with_columns(self.lower(plan.input), plan.on or ())
+        child, by = self.sort_columns(child, plan.order_by)
+        return self.only(DistinctOn((child,), child.schema, tuple(dict.fromkeys(on)), by), plan.schema)
 
     def with_columns(self, child: Operator, exprs: Sequence[Expr]) -> tuple[Operator, tuple[str, ...]]:
         """The child with a column for each expression (those it has already are used as they are), and their keys."""

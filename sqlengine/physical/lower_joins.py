@@ -9,8 +9,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import pyarrow as pa
+
 from sqlengine.errors import NotSupportedError
 from sqlengine.expr.nodes import TRUE, Call, Expr, and_all, columns_of, conjuncts
+from sqlengine.operators.asof_join import AsofJoin
 from sqlengine.operators.base import Operator
 from sqlengine.operators.hash_join import HashJoin
 from sqlengine.operators.nested_loop_join import NestedLoopJoin
@@ -28,6 +31,7 @@ _FROM_PROBE = {
 # The same join with the sides changed: what was the build side is the probe side.
 _SWAPPED = {"inner": "inner", "left": "build_outer", "semi": "build_semi", "anti": "build_anti", "full": "full"}
 _SWAP_RATIO = 2.0
+_TURNED = {"ge": "le", "gt": "lt", "le": "ge", "lt": "gt"}
 
 
 def lower_join(lowering: Lowering, plan: Join) -> Operator:
@@ -39,7 +43,7 @@ def lower_join(lowering: Lowering, plan: Join) -> Operator:
         return PositionalJoin((left, right), plan.schema)
     pairs, others, null_equal = _equalities(plan)
     if plan.kind == "asof":
-        raise NotSupportedError("ASOF JOIN is not supported yet")
+        return _asof(lowering, plan, left, right, pairs, others)
     needs_whole_condition = plan.null_aware and (len(pairs) != 1 or others)
     if not pairs or needs_whole_condition:
         residual = None if plan.condition == TRUE else plan.condition
@@ -56,6 +60,25 @@ def lower_join(lowering: Lowering, plan: Join) -> Operator:
         (probe, build), plan.schema, kind, probe_keys, build_keys, residual, plan.null_aware, plan.mark, null_equal,
         shared=True,
     )  # fmt: skip
+
+
+def _asof(
+    lowering: Lowering, plan: Join, left: Operator, right: Operator, pairs: list[tuple[Expr, Expr]], others: list[Expr]
+) -> Operator:
+    """Equality pairs and the one inequality, turned so that its left side is of the left input."""
+    (inequality,) = others
+    if not isinstance(inequality, Call) or inequality.name not in _TURNED:
+        raise NotSupportedError("ASOF JOIN takes equalities and one inequality")
+    (a, b), comparison = inequality.args, inequality.name
+    if not columns_of(a) <= set(plan.left.schema.names):
+        a, b, comparison = b, a, _TURNED[comparison]
+    left, left_keys = lowering.with_columns(left, [*(e for e, _ in pairs), a])
+    right, right_keys = lowering.with_columns(right, [*(e for _, e in pairs), b])
+    schema = pa.schema([*left.schema, *right.schema])
+    joined = AsofJoin(
+        (left, right), schema, left_keys[:-1], right_keys[:-1], left_keys[-1], right_keys[-1], comparison, plan.outer
+    )
+    return lowering.only(joined, plan.schema)
 
 
 def _equalities(plan: Join) -> tuple[list[tuple[Expr, Expr]], list[Expr], bool]:

@@ -175,3 +175,26 @@ def _renamed_node(plan: Plan, new: Mapping[str, str], names: Mapping[str, str]) 
 def map_plan_exprs(plan: Plan, change: Callable[[Expr], Expr]) -> Plan:
     """The plan with `change` applied to every node of every expression, bottom up."""
     return transform_up(plan, lambda node: map_exprs(node, lambda e: transform_up(e, change)))
+
+
+def map_plan_tree(plan: Plan, change: Callable[[Plan], Plan]) -> Plan:
+    """The plan with `change` applied to every node, bottom up, those inside subquery expressions included."""
+
+    def one(expr: Expr) -> Expr:
+        return replace(expr, plan=map_plan_tree(expr.plan, change)) if isinstance(expr, Subquery) else expr
+
+    def node(n: Plan) -> Plan:
+        if any(isinstance(e, Subquery) for e in walk_exprs(n)):
+            n = map_exprs(n, lambda e: transform_up(e, one))
+        return change(n)
+
+    return transform_up(plan, node)
+
+
+def map_expr_tree(plan: Plan, change: Callable[[Expr], Expr]) -> Plan:
+    """The plan with `change` applied to every node of every expression, those inside subquery expressions included."""
+
+    def one(expr: Expr) -> Expr:
+        return change(replace(expr, plan=map_expr_tree(expr.plan, change)) if isinstance(expr, Subquery) else expr)
+
+    return map_plan_exprs(plan, one)

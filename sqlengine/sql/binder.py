@@ -14,10 +14,12 @@ from sqlglot import exp
 
 from sqlengine.errors import NotSupportedError
 from sqlengine.expr.evaluate import evaluate_constant
-from sqlengine.expr.nodes import KeyMaker
+from sqlengine.expr.nodes import KeyMaker, Subquery
 from sqlengine.formats.base import Source
 from sqlengine.plan import nodes as p
 from sqlengine.settings import Settings
+from sqlengine.sql.consumed import check_consumed
+from sqlengine.sql.ctes import CommonTable, bind_with
 from sqlengine.sql.expressions import ExpressionBinder
 from sqlengine.sql.ordering import ordered
 from sqlengine.sql.parse import Text
@@ -25,6 +27,7 @@ from sqlengine.sql.scope import Scope
 from sqlengine.sql.select_clauses import bind_select
 from sqlengine.sql.set_operations import bind_set_operation
 from sqlengine.sql.values_rows import bind_values
+from sqlengine.tree import walk
 
 Names = tuple[str, ...]
 
@@ -54,7 +57,7 @@ class Binder:
         self.context = context
         self.text = text
         self.keys = KeyMaker()
-        self.ctes: list[dict[str, exp.CTE]] = [{}]
+        self.ctes: dict[str, CommonTable] = {}
 
     def bind(self, tree: exp.Expression) -> BoundQuery:
         if not isinstance(tree, exp.Query):
@@ -67,34 +70,36 @@ class Binder:
         return self.query(tree, scope)
 
     def query(self, tree: exp.Expression, outer: Scope | None) -> tuple[p.Plan, Names]:
-        if isinstance(tree, exp.Subquery | exp.Paren) and tree.args.get("alias") is None and not tree.args.get("joins"):
-            plan, names = self.query(tree.this, outer)
-            return ordered(self, tree, plan, names)
-        with_ = tree.args.get("with_") or tree.args.get("with")
+        """A query with its WITH clause, in the scope of the query around it."""
+        with_ = tree.args.get("with_")
         if with_ is not None:
-            if with_.args.get("recursive"):
-                raise NotSupportedError("WITH RECURSIVE is not supported yet", location=self.text.of(with_))
-            visible = dict(self.ctes[-1])
-            for cte in with_.expressions:
-                visible[cte.alias.lower()] = cte
-            self.ctes.append(visible)
-        try:
-            match tree:
-                case exp.Select():
-                    return bind_select(self, tree, outer)
-                case exp.SetOperation():
-                    return bind_set_operation(self, tree, outer)
-                case exp.Values():
-                    return bind_values(self, tree)
-            raise NotSupportedError(f"{tree.key.upper()} is not supported as a query", location=self.text.of(tree))
-        finally:
-            if with_ is not None:
-                self.ctes.pop()
+            return bind_with(self, with_, outer, lambda: self._query(tree, outer))
+        return self._query(tree, outer)
+
+    def _query(self, tree: exp.Expression, outer: Scope | None) -> tuple[p.Plan, Names]:
+        match tree:
+            case exp.Subquery() | exp.Paren() if not any(tree.args.get(key) for key in ("alias", "joins", "sample")):
+                check_consumed(tree, self.text)
+                plan, names = self.query(tree.this, outer)
+                return ordered(self, tree, plan, names)
+            case exp.Select():
+                return bind_select(self, tree, outer)
+            case exp.SetOperation():
+                return bind_set_operation(self, tree, outer)
+            case exp.Values():
+                return bind_values(self, tree, outer)
+            case exp.Table():
+                return bind_select(self, exp.Select(expressions=[exp.Star()], from_=exp.From(this=tree.copy())), outer)
+        raise NotSupportedError(f"{tree.key.upper()} is not supported as a query", location=self.text.of(tree))
 
     def expressions(self, scope: Scope, where: str, **more: Any) -> ExpressionBinder:
         return ExpressionBinder(self, scope, self.text, where, **more)
 
     def constant(self, node: exp.Expression) -> Any:
+        """The value of an expression without columns, such as an argument of a table function."""
         if isinstance(node, exp.Array):
             return [self.constant(item) for item in node.expressions]
-        return evaluate_constant(self.expressions(Scope(), "an argument").bind(node))
+        value = self.expressions(Scope(), "a constant").bind(node)
+        if any(isinstance(e, Subquery) for e in walk(value)):
+            raise NotSupportedError("a subquery where a constant is needed", location=self.text.of(node))
+        return evaluate_constant(value)

@@ -1,13 +1,12 @@
 """Binding of expressions: sqlglot nodes to typed expressions in a scope.
 
-Aggregates and window calls are handed to callbacks of the query that is being bound, which gives them a column. Calls
-by name are bound in `named_calls`, constants in `literals`.
+Aggregates, window calls and UNNEST are handed to the query level that is being bound, which gives them a column. Calls
+by name are bound in `named_calls`, subqueries and rows of values in `subquery_exprs`, constants in `literals`.
 """
 
 from __future__ import annotations
 
 import decimal
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -22,22 +21,23 @@ from sqlengine.expr.nodes import (
     ColumnRef,
     Expr,
     Literal,
-    Subquery,
     and_all,
     literal,
     null_of,
 )  # fmt: skip
 from sqlengine.expr.registry import bind_call, find_aggregate, find_scalar, find_window
-from sqlengine.plan.nodes import Project
 from sqlengine.sql import literals
+from sqlengine.sql.calls import call_name, innermost_call
 from sqlengine.sql.named_calls import bind_named_call, field_of, from_comprehension, from_list
 from sqlengine.sql.parse import Text
 from sqlengine.sql.scope import Scope
+from sqlengine.sql.subquery_exprs import bind_comparison, bind_exists, bind_in, bind_scalar_subquery
 from sqlengine.sql.type_names import TEXT_KINDS, arrow_type
 from sqlengine.types import sql_name
 
 if TYPE_CHECKING:
     from sqlengine.sql.binder import Binder
+    from sqlengine.sql.select_level import SelectLevel
 
 _BINARY: dict[type[Any], str] = {
     exp.Add: "add", exp.Sub: "subtract", exp.Mul: "multiply", exp.Div: "divide", exp.IntDiv: "int_divide",
@@ -59,24 +59,19 @@ _NO_PAREN: dict[type[Any], str] = {
 
 @dataclass
 class ExpressionBinder:
-    """Binds expressions of one query level. `aggregate` and `window` are called for such calls, or None where they may
-    not stand; `aliases` are select-list names that may be used (after columns); `locals` are parameters of lambdas."""
+    """Binds expressions of one query level. `level` collects the calls that are not scalar (and knows the aliases of
+    the select list); `allowed` says which kinds of them may stand here: aggregate, grouping, window, unnest. `locals`
+    are parameters of lambdas."""
 
     binder: Binder
     scope: Scope
     text: Text
     where: str = "this clause"
-    aggregate: Callable[[exp.Expression, str], Expr] | None = None
-    replaced: Callable[[exp.Expression], Expr | None] | None = None
-    aliases: dict[str, exp.Expression] | None = None
-    window: Callable[[exp.Window], Expr] | None = None
+    level: SelectLevel | None = None
+    allowed: frozenset[str] = frozenset()
     locals: dict[str, ColumnRef] = field(default_factory=dict)
 
     def bind(self, node: exp.Expression) -> Expr:
-        if self.replaced is not None:
-            known = self.replaced(node)
-            if known is not None:
-                return known
         location = self.text.of(node)
         kind = type(node)
         if kind in _BINARY:
@@ -116,16 +111,11 @@ class ExpressionBinder:
             case exp.Between():
                 return self._between(node, location)
             case exp.In():
-                return self._in(node)
+                return bind_in(self, node)
             case exp.Exists():
-                return Subquery(pa.bool_(), "exists", self.binder.subquery(node.this, self.scope)[0], location=location)
-            case exp.Subquery():
-                plan, _ = self.binder.subquery(node.this if not node.args.get("with_") else node, self.scope)
-                if len(plan.schema) != 1:
-                    raise BindError(
-                        "a subquery used as a value must have one column", code="subquery_columns", location=location
-                    )
-                return Subquery(plan.schema.types[0], "scalar", plan, location=location)
+                return bind_exists(self, node)
+            case exp.Subquery() | exp.Select() | exp.SetOperation():
+                return bind_scalar_subquery(self, node)
             case exp.Case():
                 return self._case(node)
             case exp.If():
@@ -181,11 +171,14 @@ class ExpressionBinder:
             case exp.Anonymous():
                 return self._named(node, location)
             case exp.Filter() | exp.WithinGroup() | exp.IgnoreNulls() | exp.RespectNulls():
-                return self.bind(node.this)  # the callback for aggregates looks at what is around the call
+                name = call_name(innermost_call(node))
+                if not find_aggregate(name):
+                    raise BindError(f"{name} is not an aggregate", code="not_an_aggregate", location=location)
+                return self._special("aggregate", node, name)
             case exp.Window():
-                if self.window is None:
-                    raise NotSupportedError("window functions are not supported yet", location=location)
-                return self.window(node)
+                return self._special("window", node, call_name(innermost_call(node.this)))
+            case exp.Explode() | exp.Unnest():
+                return self._special("unnest", node, "unnest")
             case exp.Lambda():
                 # `f(j -> 'a')` where f takes no lambda: the arrow extracts from JSON.
                 name = node.expressions[0]
@@ -219,7 +212,7 @@ class ExpressionBinder:
 
     def with_locals(self, more: dict[str, ColumnRef]) -> ExpressionBinder:
         """The binder of a lambda's body."""
-        return replace(self, locals={**self.locals, **more}, replaced=None)
+        return replace(self, locals={**self.locals, **more})
 
     def _parts(self, name: str, nodes: list[exp.Expression | None], location: Location | None) -> Expr:
         return self.call(name, [self.bind(node) for node in nodes if node is not None], location)
@@ -230,8 +223,9 @@ class ExpressionBinder:
         return [self.bind(node.this), self.bind(node.expression)]
 
     def _binary(self, name: str, node: exp.Expression, location: Location | None) -> Expr:
-        if isinstance(node.expression, exp.Any | exp.All):
-            return self._quantified(name, node)
+        compared = bind_comparison(self, name, node)
+        if compared is not None:
+            return compared
         left, right = self._sides(node)
         whole = pa.types.is_integer(left.type) and pa.types.is_integer(right.type)
         if name == "divide" and whole and self.binder.context.settings.integer_division:
@@ -271,55 +265,6 @@ class ExpressionBinder:
         if type_ is not None:
             value, low, high = (cast_to(e, type_) for e in (value, low, high))
         return and_all([self.call("ge", [value, low], location), self.call("le", [value, high], location)])
-
-    def _in(self, node: exp.In) -> Expr:
-        location = self.text.of(node)
-        value = self.bind(node.this)
-        query = node.args.get("query")
-        if query is None and node.args.get("field") is not None:
-            return self.call("list_contains", [self.bind(node.args["field"]), value], location)
-        if query is None:
-            return self.call("in", [value, *(self.bind(a) for a in node.expressions)], location)
-        plan, _ = self.binder.subquery(query.this if isinstance(query, exp.Subquery) else query, self.scope)
-        return self._compared(Subquery(pa.bool_(), "in", plan, (value,), location=location))
-
-    def _quantified(self, name: str, node: exp.Expression) -> Expr:
-        right = node.expression
-        kind = "any" if isinstance(right, exp.Any) else "all"
-        inner = right.this
-        while isinstance(inner, exp.Paren | exp.Subquery):
-            inner = inner.this
-        location = self.text.of(node)
-        if not isinstance(inner, exp.Query):
-            if name == "eq" and kind == "any":
-                return self.call("list_contains", [self.bind(inner), self.bind(node.this)], location)
-            raise NotSupportedError(f"{kind.upper()} of a list with this operator is not supported", location=location)
-        if name not in _COMPARISONS:
-            raise NotSupportedError(f"{kind.upper()} with {name} is not supported", location=location)
-        query: Any = inner
-        plan, _ = self.binder.subquery(query, self.scope)
-        return self._compared(Subquery(pa.bool_(), kind, plan, (self.bind(node.this),), name, location))
-
-    def _compared(self, subquery: Subquery) -> Expr:
-        """Both sides of the comparison in one type."""
-        plan, value = subquery.plan, subquery.args[0]
-        if len(plan.schema) > 1 and pa.types.is_struct(value.type) and value.type.num_fields == len(plan.schema):
-            columns = [ColumnRef(f.type, f.name) for f in plan.schema]
-            plan = Project(plan, ((self.binder.keys.make("row"), self.call("row", [*columns], subquery.location)),))
-        if len(plan.schema) != 1:
-            raise BindError("the subquery must have one column", code="subquery_columns", location=subquery.location)
-        column = ColumnRef(plan.schema.types[0], plan.schema.names[0])
-        type_ = common_of([value, column])
-        if type_ is None:
-            raise BindError(
-                f"cannot compare {sql_name(value.type)} with {sql_name(column.type)}", code="type_mismatch",
-                hint="cast one of them", location=subquery.location,
-            )  # fmt: skip
-        if column.type != type_:
-            plan = Project(plan, ((self.binder.keys.make("value"), cast_to(column, type_)),))
-        return Subquery(
-            pa.bool_(), subquery.kind, plan, (cast_to(value, type_),), subquery.comparison, subquery.location
-        )
 
     def _case(self, node: exp.Case) -> Expr:
         subject = node.this
@@ -384,9 +329,12 @@ class ExpressionBinder:
         try:
             return self.scope.find(None, name, location)
         except BindError as error:
-            if error.code != "column_not_found" or not self.aliases or name.lower() not in self.aliases:
+            value = None
+            if error.code == "column_not_found" and self.level is not None:
+                value = self.level.alias(name, self)
+            if value is None:
                 raise
-        return replace(self, aliases=None).bind(self.aliases[name.lower()])
+            return value
 
     def _fields(self, value: Expr, names: list[str], location: Location | None) -> Expr:
         for name in names:
@@ -408,20 +356,32 @@ class ExpressionBinder:
 
     def _named(self, node: exp.Anonymous, location: Location | None) -> Expr:
         name = node.name.lower()
+        if name in ("grouping", "grouping_id"):
+            return self._special("grouping", node, name)
         if find_aggregate(name) and not find_scalar(name):
-            return self._aggregate(node, name)
+            return self._special("aggregate", node, name)
         if find_window(name) and not find_scalar(name):
-            raise BindError(f"{name}() needs OVER (...)", code="misplaced_window", location=location)
+            raise BindError(
+                f"{name}() is a window function", code="misplaced_window", hint="add OVER (...)", location=location
+            )
         return bind_named_call(self, node, location)
 
-    def _aggregate(self, node: exp.Expression, name: str) -> Expr:
-        if self.aggregate is None:
-            raise BindError(
-                f"aggregate {name.lower()}() cannot stand in {self.where}", code="misplaced_aggregate",
-                hint="use HAVING for conditions on aggregates" if self.where == "WHERE" else None,
-                location=self.text.of(node),
-            )  # fmt: skip
-        return self.aggregate(node, name)
+    def _special(self, kind: str, node: exp.Expression, name: str) -> Expr:
+        """A call that the query level gives a column to, if it may stand here."""
+        if self.level is None or kind not in self.allowed:
+            article = {"aggregate": "aggregate ", "window": "window function "}.get(kind, "")
+            raise self.misplaced(kind, f"{article}{name.lower()}()", self.text.of(node))
+        return self.level.call(kind, node, name)
+
+    def misplaced(self, kind: str, what: str, location: Location | None) -> BindError:
+        hint = None
+        if kind == "aggregate" and self.where == "WHERE":
+            hint = "use HAVING for conditions on aggregates"
+        elif kind == "window" and self.where in ("WHERE", "HAVING"):
+            hint = "use QUALIFY for conditions on window functions"
+        elif kind in ("aggregate", "window") and "argument" in self.where:
+            hint = "compute the inner one in a subquery"
+        return BindError(f"{what} cannot stand in {self.where}", code=f"misplaced_{kind}", hint=hint, location=location)
 
     # nested values
 

@@ -1,19 +1,30 @@
-"""The FROM clause: tables, files, derived tables and table functions, each giving a plan and its visible columns."""
+"""The FROM clause: tables, files, derived tables, table functions and UNNEST, with their plans and visible columns.
+
+What stands to the right of a comma or JOIN may refer to the columns on its left (LATERAL, written or not): it is bound in
+a scope inside theirs.
+"""
 
 from __future__ import annotations
 
 import difflib
 from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
 from sqlglot import exp
 
 from sqlengine.errors import BindError, NotSupportedError
-from sqlengine.expr.registry import find_table_function
+from sqlengine.expr.nodes import ColumnRef, Expr, OuterRef
+from sqlengine.expr.registry import bind_call, find_scalar, find_table_function
 from sqlengine.formats.base import Source
 from sqlengine.plan import nodes as p
+from sqlengine.sql.calls import call_name
+from sqlengine.sql.consumed import check_consumed
+from sqlengine.sql.ctes import read_common_table
 from sqlengine.sql.joins import bind_join
 from sqlengine.sql.scope import Column, Scope
+from sqlengine.sql.select_level import unnestable
 from sqlengine.sql.values_rows import bind_values
+from sqlengine.tree import walk
 
 if TYPE_CHECKING:
     from sqlengine.sql.binder import Binder, Names
@@ -22,66 +33,152 @@ _READERS = {"read_parquet": "parquet", "parquet_scan": "parquet", "read_csv": "c
 
 
 def bind_from(binder: Binder, tree: exp.Select, outer: Scope | None) -> tuple[p.Plan, Scope]:
-    first = tree.args.get("from_") or tree.args.get("from")
+    """The rows of FROM and the scope that sees their columns."""
+    first = tree.args.get("from_")
     if first is None:
         return p.ONE_ROW, Scope([], outer)
-    plan, columns = bind_table(binder, first.this, outer)
-    scope = Scope(columns, outer)
-    for join in (*(first.this.args.get("joins") or ()), *(tree.args.get("joins") or ())):
-        right, more = bind_table(binder, join.this, outer)
-        plan = bind_join(binder, join, plan, scope, right, more)
+    check_consumed(first, binder.text)
+    return _joins(binder, first.this, tree.args.get("joins") or [], outer)
+
+
+def _joins(binder: Binder, first: exp.Expression, more: list[exp.Join], outer: Scope | None) -> tuple[p.Plan, Scope]:
+    """A table with the joins that hang on it, then those that follow."""
+    plan, scope = bind_table(binder, first, outer)
+    scope = Scope(list(scope.columns), outer, set(scope.hidden))
+    for join in (*(first.args.get("joins") or ()), *more):
+        lateral = Scope(list(scope.columns), outer, set(scope.hidden))
+        right, there = bind_table(binder, join.this, lateral)
+        if join.this.args.get("joins"):
+            raise NotSupportedError("a join inside a join needs parentheses", location=binder.text.of(join.this))
+        plan = bind_join(binder, join, plan, scope, right, there)
     return plan, scope
 
 
-def bind_table(binder: Binder, node: exp.Expression, outer: Scope | None) -> tuple[p.Plan, list[Column]]:
+def bind_table(binder: Binder, node: exp.Expression, outer: Scope | None) -> tuple[p.Plan, Scope]:
+    """One table expression: its rows, and its columns under its alias."""
+    check_consumed(node, binder.text)
     alias = node.args.get("alias")
-    renamed = [c.name for c in alias.args.get("columns") or ()] if alias is not None else []
-    match node:
+    if isinstance(node, exp.Lateral):
+        inner = node.this
+        if isinstance(inner, exp.Anonymous | exp.Func) and not isinstance(inner, exp.Unnest):
+            inner = exp.Table(this=inner)
+        check_consumed(inner, binder.text)
+    else:
+        inner = node
+    match inner:
+        case exp.Subquery() if _holds_joins(inner):
+            # Parentheses around joins; without an alias the tables keep their names.
+            for clause in ("with_", "order", "limit", "offset"):
+                if inner.args.get(clause):
+                    raise NotSupportedError(f"{clause.strip('_').upper()} of a join", location=binder.text.of(node))
+            plan, scope = _joins(binder, inner.this, [], outer)
+            if alias is None:
+                return _sampled_table(binder, inner, plan), Scope(scope.columns, None, scope.hidden)
+            shown = [c for c in scope.columns if c.key not in scope.hidden]
+            plan = p.Project(plan, tuple((c.key, ColumnRef(c.type, c.key)) for c in shown))
+            names: Names = tuple(c.name for c in shown)
+            label = node.alias
         case exp.Subquery():
-            plan, names = binder.query(node.this, outer)
-            label = node.alias or "subquery"
+            plan, names = binder.query(_without(inner, "alias", "sample", "joins"), outer)
+            label = node.alias or "unnamed_subquery"
         case exp.Values():
-            plan, names = bind_values(binder, node)
-            label = node.alias or "values"
-        case exp.Table() if isinstance(node.this, exp.Func):
-            plan, names, label = _table_function(binder, node)
+            plan, names = bind_values(binder, _without(inner, "alias"), outer)
+            label = node.alias or "valueslist"
+        case exp.Unnest():
+            plan, names = _unnest(binder, inner, outer)
+            label = node.alias or "unnest"
+        case exp.Table() if isinstance(inner.this, exp.Func):
+            plan, names, label = _table_function(binder, inner, outer)
+            label = node.alias or label
         case exp.Table():
-            plan, names = _named_table(binder, node)
-            label = node.alias or node.name.rsplit("/", 1)[-1].split(".")[0]
+            plan, names = _named_table(binder, inner)
+            label = node.alias or inner.name.rsplit("/", 1)[-1].split(".")[0]
         case _:
-            raise NotSupportedError(f"{node.key.upper()} in FROM is not supported", location=binder.text.of(node))
-    if len(renamed) > len(names):
+            raise NotSupportedError(f"{inner.key.upper()} in FROM is not supported", location=binder.text.of(node))
+    plan = _sampled_table(binder, inner, plan)
+    names = _renamed(binder, node, alias, label, names)
+    return plan, Scope([Column(label, n, f.name, f.type) for n, f in zip(names, plan.schema, strict=True)])
+
+
+def _holds_joins(node: exp.Subquery) -> bool:
+    """Whether the parentheses are around tables, not around a query."""
+    return not isinstance(node.this, exp.Query) or (
+        isinstance(node.this, exp.Subquery) and bool(node.this.args.get("joins"))
+    )
+
+
+def _without(node: exp.Expression, *keys: str) -> exp.Expression:
+    """The node without parts that are dealt with by whoever asks."""
+    if not any(node.args.get(key) for key in keys):
+        return node
+    kept = {key: value for key, value in node.args.items() if key not in keys}
+    changed = type(node)()
+    changed.args.update(kept)  # parents stay as they are: nothing of the tree is copied
+    return changed
+
+
+def _renamed(binder: Binder, node: exp.Expression, alias: exp.Expression | None, label: str, names: Names) -> Names:
+    if alias is None:
+        return names
+    check_consumed(alias, binder.text)
+    columns = [c.name for c in alias.args.get("columns") or ()]
+    if len(columns) > len(names):
         raise BindError(
-            f"table {label} has {len(names)} columns, the alias names {len(renamed)}", code="alias_columns",
+            f"table {label} has {len(names)} columns, the alias names {len(columns)}", code="alias_columns",
             location=binder.text.of(node),
         )  # fmt: skip
-    names = (*renamed, *names[len(renamed) :])
-    columns = [Column(label, n, f.name, f.type) for n, f in zip(names, plan.schema, strict=True)]
-    return plan, columns
+    return (*columns, *names[len(columns) :])
+
+
+def _sampled_table(binder: Binder, node: exp.Expression, plan: p.Plan) -> p.Plan:
+    sample = node.args.get("sample")
+    return plan if sample is None else sampled(binder, sample, plan)
+
+
+def sampled(binder: Binder, sample: exp.Expression, plan: p.Plan) -> p.Plan:
+    """TABLESAMPLE and USING SAMPLE."""
+    check_consumed(sample, binder.text)
+    location = binder.text.of(sample)
+    method = sample.args["method"].name.lower() if sample.args.get("method") else None
+    seed = binder.constant(sample.args["seed"]) if sample.args.get("seed") else None
+    percent, size = sample.args.get("percent"), sample.args.get("size")
+    if method not in (None, "bernoulli", "system", "reservoir"):
+        raise BindError(
+            f"{method} is not a way to sample",
+            code="bad_sample",
+            hint="one of bernoulli, system, reservoir",
+            location=location,
+        )
+    if size is not None:
+        rows = binder.constant(size)
+        if method not in (None, "reservoir"):
+            raise BindError(f"a number of rows cannot be sampled by {method}", code="bad_sample", location=location)
+        if not isinstance(rows, int) or rows < 0:
+            raise BindError("a sample takes a whole number of rows", code="bad_sample", location=location)
+        return p.Sample(plan, None, rows, "reservoir", seed)
+    if percent is None:
+        raise BindError("a sample needs a size", code="bad_sample", location=location)
+    share = binder.constant(percent)
+    if isinstance(share, bool | str) or share is None or not 0 <= share <= 100:
+        raise BindError("a sample must be between 0 and 100 percent", code="bad_sample", location=location)
+    if method == "reservoir":
+        raise NotSupportedError(
+            "a reservoir of a percentage", hint="use bernoulli, or a number of rows", location=location
+        )
+    return p.Sample(plan, float(share) / 100, None, method or "system", seed)
 
 
 def _named_table(binder: Binder, node: exp.Table) -> tuple[p.Plan, Names]:
     name = node.name
-    cte = binder.ctes[-1].get(name.lower())
-    if cte is not None and not node.db:
-        # A CTE sees only those before it.
-        before: dict[str, exp.CTE] = {}
-        for key, other in binder.ctes[-1].items():
-            if other is cte:
-                break
-            before[key] = other
-        binder.ctes.append(before)
-        try:
-            plan, names = binder.query(cte.this, None)
-        finally:
-            binder.ctes.pop()
-        columns = [c.name for c in cte.args["alias"].args.get("columns") or ()]
-        return plan, (*columns, *names[len(columns) :])
+    table = binder.ctes.get(name.lower())
+    if table is not None and not node.db:
+        return read_common_table(binder, table, node)
     source = binder.context.find_table(name)
     if source is None and ("." in name or "/" in name):
         source = binder.context.open_file(name, None, {})
     if source is None:
-        close = difflib.get_close_matches(name, binder.context.table_names(), 1)
+        known = [*binder.context.table_names(), *binder.ctes]
+        close = difflib.get_close_matches(name, known, 1)
         raise BindError(
             f'table "{name}" does not exist', code="table_not_found",
             hint=f'did you mean "{close[0]}"?' if close else "register a table, or name a file in quotes",
@@ -95,9 +192,25 @@ def _scan(binder: Binder, source: Source, name: str) -> tuple[p.Plan, Names]:
     return p.Scan(source, name, tuple((n, binder.keys.make(n)) for n in names)), names
 
 
-def _table_function(binder: Binder, node: exp.Table) -> tuple[p.Plan, Names, str]:
+def _unnest(binder: Binder, node: exp.Unnest, outer: Scope | None) -> tuple[p.Plan, Names]:
+    location = binder.text.of(node)
+    if len(node.expressions) != 1:
+        raise BindError("UNNEST in FROM takes one list", code="unnest", location=location)
+    value = binder.expressions(Scope([], outer), "UNNEST").bind(node.expressions[0])
+    return _elements(binder, unnestable(value, location), "unnest", node.args.get("offset"))
+
+
+def _elements(binder: Binder, value: Expr, name: str, offset: Any) -> tuple[p.Plan, Names]:
+    column = (binder.keys.make(name), value)
+    if not offset:
+        return p.Unnest(p.ONE_ROW, (column,)), (name,)
+    number = offset.name if isinstance(offset, exp.Expression) else "ordinality"
+    return p.Unnest(p.ONE_ROW, (column,), ordinality=binder.keys.make(number)), (name, number)
+
+
+def _table_function(binder: Binder, node: exp.Table, outer: Scope | None) -> tuple[p.Plan, Names, str]:
     call = node.this
-    name = (call.name if isinstance(call, exp.Anonymous) else call.sql_names()[0]).lower()
+    name = call_name(call)
     if isinstance(call, exp.ReadCSV):
         name = "read_csv"
     elif isinstance(call, exp.ReadParquet):
@@ -111,16 +224,32 @@ def _table_function(binder: Binder, node: exp.Table) -> tuple[p.Plan, Names, str
     for arg in plain:
         if isinstance(arg, exp.PropertyEQ | exp.EQ | exp.Kwarg):
             options[arg.this.name.lower()] = binder.constant(arg.expression)
-        else:
-            args.append(binder.constant(arg))
-    label = node.alias or name
+            continue
+        if not isinstance(arg, exp.Array) and arg.find(exp.Column) is not None:
+            return _lateral_function(binder, name, plain, outer, location)
+        args.append(binder.constant(arg))
     if name in _READERS:
         source = binder.context.open_file(args[0], _READERS[name], options)
         plan, names = _scan(binder, source, name)
-        return plan, names, label
+        return plan, names, name
     function = find_table_function(name)
     if function is None:
         raise BindError(f"table function {name} does not exist", code="function_not_found", location=location)
     columns = function.columns(tuple(args), options)
     keyed = tuple((binder.keys.make(n), t) for n, t in columns)
-    return p.TableFunction(name, tuple(args), tuple(options.items()), keyed), tuple(n for n, _ in columns), label
+    return p.TableFunction(name, tuple(args), tuple(options.items()), keyed), tuple(n for n, _ in columns), name
+
+
+def _lateral_function(
+    binder: Binder, name: str, args: list[exp.Expression], outer: Scope | None, location: Any
+) -> tuple[p.Plan, Names, str]:
+    """`range(t.n)` beside t: the elements of the list that the scalar function of the same name gives."""
+    bound = [binder.expressions(Scope([], outer), f"{name}()").bind(arg) for arg in args]
+    reads = any(isinstance(e, OuterRef) for value in bound for e in walk(value))
+    if not reads or name not in ("range", "generate_series") or find_scalar(name) is None:
+        raise NotSupportedError(f"{name}() in FROM takes constants", location=location)
+    value = bind_call(name, bound, location=location)
+    if not pa.types.is_list(value.type):
+        raise NotSupportedError(f"{name}() of columns in FROM", location=location)
+    plan, names = _elements(binder, value, name, None)
+    return plan, names, name

@@ -1,240 +1,213 @@
-"""GROUP BY of one SELECT: its keys and sets, and the aggregates that its clauses name."""
+"""GROUP BY of one SELECT: keys, grouping sets, and expressions of the clauses above in terms of the groups."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from itertools import product
+from typing import TYPE_CHECKING
 
+import pyarrow as pa
 from sqlglot import exp
 
-from sqlengine.errors import BindError, NotSupportedError
-from sqlengine.expr.nodes import AggregateCall, ColumnRef, Expr, OuterRef, Subquery
-from sqlengine.expr.registry import bind_aggregate, find_aggregate
+from sqlengine.errors import BindError
+from sqlengine.expr.nodes import Call, Case, ColumnRef, Expr, Lambda, Literal, OuterRef, Subquery, display_name
 from sqlengine.plan import nodes as p
-from sqlengine.sql.scope import Scope
-from sqlengine.tree import transform_up
+from sqlengine.plan.keys import map_expr_tree
+from sqlengine.sql.consumed import check_consumed
+from sqlengine.tree import walk
 
 if TYPE_CHECKING:
-    from sqlengine.sql.binder import Binder
+    from sqlengine.sql.select_level import SelectLevel
+    from sqlengine.sql.stars import Item
+
+Sets = list[tuple[int, ...]]
+_MOST_SETS = 4096
 
 
 class Grouping:
-    """GROUP BY of one SELECT: keys, and the aggregates that its clauses name, each computed once."""
+    """Keys are bound at once; whether the SELECT groups at all is known when all its clauses are bound (`active`)."""
 
-    def __init__(
-        self,
-        binder: Binder,
-        tree: exp.Select,
-        scope: Scope,
-        items: list[tuple[str, exp.Expression | Expr]],
-        aliases: dict[str, exp.Expression],
-    ) -> None:
-        self._binder = binder
-        self._scope = scope
-        self._aliases = aliases
-        self._tree = tree
+    def __init__(self, level: SelectLevel, group: exp.Group | None, having: bool, items: list[Item]) -> None:
+        self._level = level
+        self._items = items
+        self._written = group is not None or having
         self._keys: list[tuple[str, Expr]] = []
-        self._calls: list[tuple[str, AggregateCall]] = []
-        group = tree.args.get("group")
-        clauses = [n for _, n in items if isinstance(n, exp.Expression)]
-        clauses += [tree.args[c] for c in ("having", "order") if tree.args.get(c) is not None]
-        self.active = group is not None or tree.args.get("having") is not None or any(map(_has_aggregate, clauses))
         self._sets: tuple[tuple[int, ...], ...] | None = None
+        self._id = level.binder.keys.make("grouping_id")
         if group is not None:
-            self._bind_keys(group, items)
+            check_consumed(group, level.binder.text)
+            self._bind(group)
 
-    def _bind_keys(self, group: exp.Group, items: list[tuple[str, exp.Expression | Expr]]) -> None:
+    @property
+    def active(self) -> bool:
+        return self._written or bool(self._level.aggregates or self._level.groupings)
+
+    def _bind(self, group: exp.Group) -> None:
         if group.args.get("all"):
-            for _, item in items:
-                if isinstance(item, Expr):
-                    self._key(item)
-                elif not _has_aggregate(item):
-                    self._key(self._plain(item))
+            for item in self._items:
+                value = item.value(self._level)
+                if not set(self._level.kinds(value)) & {"aggregate", "grouping", "window"}:
+                    self._key(value)
             return
-        kinds = {exp.Rollup: "rollup", exp.Cube: "cube", exp.GroupingSets: "grouping_sets"}
-        for node in group.expressions:
-            if type(node) not in kinds:
-                self._key(self._key_expr(node, items))
-        plain = tuple(range(len(self._keys)))
-        sets: list[tuple[int, ...]] | None = None
-        for type_, kind in kinds.items():
-            inside = [n for n in group.expressions if isinstance(n, type_)]
-            for node in (*inside, *(group.args.get(kind) or ())):
-                made = self._set_list(kind, node, items)
-                sets = made if sets is None else [(*a, *b) for a in sets for b in made]
-        if sets is not None:
-            self._sets = tuple(tuple(dict.fromkeys((*plain, *s))) for s in sets)
+        parts = list(group.expressions)
+        for kind in ("rollup", "cube", "grouping_sets"):
+            parts += group.args.get(kind) or []
+        factors = [self._factor(part) for part in parts]
+        if all(len(sets) == 1 and not isinstance(part, _SETS) for sets, part in zip(factors, parts, strict=True)):
+            return
+        self._check_count(factors, group)
+        self._sets = tuple(tuple(dict.fromkeys(k for s in chosen for k in s)) for chosen in product(*factors))
 
-    def _set_list(self, kind: str, node: exp.Expression, items: Any) -> list[tuple[int, ...]]:
-        groups = []
-        for item in node.expressions:
-            inner = (
-                item.expressions
-                if isinstance(item, exp.Tuple)
-                else [item.this if isinstance(item, exp.Paren) else item]
+    def _factor(self, part: exp.Expression) -> Sets:
+        """The grouping sets of one item of GROUP BY; a plain key is one set of one key."""
+        match part:
+            case exp.GroupingSets():
+                return [s for inner in part.expressions for s in self._set_of(inner)]
+            case exp.Rollup():
+                groups = [self._together(inner) for inner in part.expressions]
+                return [tuple(k for g in groups[:n] for k in g) for n in range(len(groups), -1, -1)]
+            case exp.Cube():
+                groups = [self._together(inner) for inner in part.expressions]
+                self._check_count([[()] * 2] * len(groups), part)
+                n = len(groups)
+                return [
+                    tuple(k for i, g in enumerate(groups) if mask >> (n - 1 - i) & 1 for k in g)
+                    for mask in range((1 << n) - 1, -1, -1)
+                ]
+            case _:
+                return [(self._key(self._value(part)),)]
+
+    def _set_of(self, part: exp.Expression) -> Sets:
+        """The sets of one item of GROUPING SETS, which may be ROLLUP, CUBE or GROUPING SETS again."""
+        return self._factor(part) if isinstance(part, _SETS) else [self._together(part)]
+
+    def _together(self, part: exp.Expression) -> tuple[int, ...]:
+        inner = part.expressions if isinstance(part, exp.Tuple) else [part]
+        return tuple(self._key(self._value(e)) for e in inner)
+
+    def _check_count(self, factors: list[Sets], node: exp.Expression) -> None:
+        count = 1
+        for sets in factors:
+            count *= len(sets)
+        if count > _MOST_SETS:
+            raise BindError(
+                f"more than {_MOST_SETS} grouping sets", code="grouping_sets", location=self._level.binder.text.of(node)
             )
-            groups.append(tuple(self._key(self._key_expr(part, items)) for part in inner))
-        if kind == "rollup":
-            return [tuple(k for g in groups[:n] for k in g) for n in range(len(groups), -1, -1)]
-        if kind == "cube":
-            return [
-                tuple(k for i, g in enumerate(groups) if mask >> (len(groups) - 1 - i) & 1 for k in g)
-                for mask in range((1 << len(groups)) - 1, -1, -1)
-            ]
-        return groups
 
-    def _key_expr(self, node: exp.Expression, items: list[tuple[str, exp.Expression | Expr]]) -> Expr:
-        if isinstance(node, exp.Literal) and not node.is_string:
+    def _value(self, node: exp.Expression) -> Expr:
+        while isinstance(node, exp.Paren):
+            node = node.this
+        if isinstance(node, exp.Literal) and not node.is_string and node.name.isdigit():
             place = int(node.name)
-            if not 1 <= place <= len(items):
+            if not 1 <= place <= len(self._items):
                 raise BindError(
                     f"GROUP BY position {place} is not in the select list", code="bad_position",
-                    location=self._binder.text.of(node),
+                    hint=f"it has {len(self._items)} columns", location=self._level.binder.text.of(node),
                 )  # fmt: skip
-            item = items[place - 1][1]
-            return item if isinstance(item, Expr) else self._plain(item)
-        return self._plain(node)
-
-    def _plain(self, node: exp.Expression) -> Expr:
-        return self._binder.expressions(self._scope, "GROUP BY", aliases=self._aliases).bind(node)
+            item = self._items[place - 1]
+            value = item.value(self._level)
+            for kind in self._level.kinds(value):
+                if kind in ("aggregate", "window", "grouping"):
+                    raise self._level.expressions("GROUP BY").misplaced(
+                        kind, f"the {'window function' if kind == 'window' else 'aggregate'} at position {place}",
+                        self._level.binder.text.of(node),
+                    )  # fmt: skip
+            return value
+        return self._level.expressions("GROUP BY", frozenset({"unnest"})).bind(node)
 
     def _key(self, expr: Expr) -> int:
         for number, (_, known) in enumerate(self._keys):
             if known == expr:
                 return number
-        name = expr.key.rpartition("#")[0] if isinstance(expr, ColumnRef) else "key"
-        self._keys.append((self._binder.keys.make(name), expr))
+        name = display_name(expr.key) if isinstance(expr, ColumnRef) else "key"
+        self._keys.append((self._level.binder.keys.make(name), expr))
         return len(self._keys) - 1
 
-    def apply(self, plan: p.Plan) -> tuple[p.Plan, Callable[[exp.Expression, bool], Expr]]:
-        """The plan with the aggregation, and how to bind expressions above it."""
-        binder = self._binder
-        if not self.active:
+    def unnested_keys(self) -> set[str]:
+        """The UNNESTs that keys read, which come before the grouping."""
+        return {
+            e.key
+            for _, key in self._keys
+            for e in walk(key)
+            if isinstance(e, ColumnRef) and e.key in self._level.unnests
+        }
 
-            def bind(node: exp.Expression, condition: bool) -> Expr:
-                over = binder.expressions(self._scope, "the select list", aliases=self._aliases)
-                return over.boolean(node) if condition else over.bind(node)
+    def apply(self, plan: p.Plan) -> p.Plan:
+        sets = self._sets
+        if self._level.groupings and sets is None:
+            sets = (tuple(range(len(self._keys))),) if self._keys else None
+        grouping_key = self._id if self._level.groupings and sets is not None else None
+        return p.Aggregate(plan, tuple(self._keys), tuple(self._level.aggregates.items()), sets, grouping_key)
 
-            return plan, bind
-        # All clauses are bound once to collect the aggregates, so that the node below them is complete.
-        for clause in self._clauses():
-            self._above(clause, False)
-        node = p.Aggregate(plan, tuple(self._keys), tuple(self._calls), self._sets)
-        return node, self._above
+    def over(self, expr: Expr, node: exp.Expression) -> Expr:
+        """An expression over the groups: keys and aggregates become columns; any other column is an error."""
+        known = {e: ColumnRef(e.type, key) for key, e in self._keys if not isinstance(e, Literal)}
+        # A constant key is that key only as a whole item, not wherever the constant stands.
+        whole = {e: ColumnRef(e.type, key) for key, e in self._keys}
+        if expr in whole:
+            return whole[expr]
+        level = self._level
+        below = self.unnested_keys()
+        own = {c.key for c in level.scope.columns}
+        outer = {e.key: ref.key for e, ref in known.items() if isinstance(e, ColumnRef)}
+        passed = {*level.aggregates, *level.windows, *(k for k in level.unnests if k not in below)}
 
-    def _clauses(self) -> list[exp.Expression]:
-        nodes = [n.this if isinstance(n, exp.Alias) else n for n in self._tree.expressions]
-        nodes = [
-            n
-            for n in nodes
-            if not isinstance(n, exp.Star) and not (isinstance(n, exp.Column) and isinstance(n.this, exp.Star))
-        ]
-        if self._tree.args.get("having") is not None:
-            nodes.append(self._tree.args["having"].this)
-        if self._tree.args.get("order") is not None:
-            nodes += [o.this for o in self._tree.args["order"].expressions if _has_aggregate(o)]
-        return nodes
+        def of_group(e: Expr) -> Expr:
+            if isinstance(e, OuterRef) and e.key in own:
+                if e.key not in outer:
+                    raise self._not_grouped(e.key, node)
+                return replace(e, key=outer[e.key])
+            return e
 
-    def _above(self, node: exp.Expression, condition: bool) -> Expr:
-        """An expression over the groups: keys and aggregates become columns, any other column is an error."""
-        raw = self._binder.expressions(self._scope, "this clause", aggregate=self._aggregate, aliases=self._aliases)
-        expr = raw.boolean(node) if condition else raw.bind(node)
-        return self._over_groups(expr, node)
-
-    def _over_groups(self, expr: Expr, node: exp.Expression) -> Expr:
-        made = {key for key, _ in self._calls}
-        known = {e: ColumnRef(e.type, key) for key, e in self._keys}
-
-        def rewrite(e: Expr) -> Expr:
+        def rewrite(e: Expr, inner: frozenset[str]) -> Expr:
             if e in known:
                 return known[e]
             if isinstance(e, ColumnRef):
-                if e.key in made:
+                if e.key in level.groupings:
+                    return self._grouping_value(level.groupings[e.key], node)
+                if e.key in passed or e.key in inner:
                     return e
                 raise self._not_grouped(e.key, node)
+            if isinstance(e, Lambda):
+                inner = inner | {key for key, _ in e.params}
             if isinstance(e, Subquery):
-                inner = transform_plan(e.plan, known)
-                args = tuple(rewrite(a) for a in e.args)
-                return Subquery(e.type, e.kind, inner, args, e.comparison, e.location)
+                e = replace(e, plan=map_expr_tree(e.plan, of_group))
             children = e.children()
-            new = tuple(rewrite(c) for c in children)
+            new = tuple(rewrite(c, inner) for c in children)
             return e.with_children(new) if any(a is not b for a, b in zip(new, children, strict=True)) else e
 
-        return rewrite(expr)
+        return rewrite(expr, frozenset())
 
-    def check_column(self, expr: Expr, name: str) -> Expr:
-        """A column that came from a star."""
-        for key, e in self._keys:
-            if e == expr:
-                return ColumnRef(e.type, key)
-        raise self._not_grouped(name, self._tree)
+    def _grouping_value(self, args: tuple[Expr, ...], node: exp.Expression) -> Expr:
+        """GROUPING(a, b): one bit per argument, the first the highest, set where it is not in the row's set."""
+        places = []
+        for arg in args:
+            found = next((i for i, (_, e) in enumerate(self._keys) if e == arg), None)
+            if found is None:
+                raise BindError(
+                    "an argument of GROUPING must be a GROUP BY key", code="grouping",
+                    location=self._level.binder.text.of(node),
+                )  # fmt: skip
+            places.append(found)
+        n, int64 = len(self._keys), pa.int64()
+        cases: dict[int, int] = {}
+        for chosen in self._sets or ():
+            id_ = sum(1 << (n - 1 - i) for i in range(n) if i not in chosen)
+            cases[id_] = sum(1 << (len(places) - 1 - j) for j, place in enumerate(places) if place not in chosen)
+        which = ColumnRef(int64, self._id)
+        whens = tuple(
+            (Call(pa.bool_(), "eq", (which, Literal(int64, id_))), Literal(int64, value))
+            for id_, value in cases.items()
+            if value
+        )
+        return Case(int64, whens, Literal(int64, 0)) if whens else Literal(int64, 0)
 
     def _not_grouped(self, key: str, node: exp.Expression) -> BindError:
-        name = key.rpartition("#")[0] or key
+        name = display_name(key)
         return BindError(
             f'column "{name}" must be in GROUP BY or inside an aggregate', code="not_grouped",
-            hint=f"add {name} to GROUP BY, or use any_value({name})", location=self._binder.text.of(node),
+            hint=f"add {name} to GROUP BY, or use any_value({name})", location=self._level.binder.text.of(node),
         )  # fmt: skip
 
-    def _aggregate(self, node: exp.Expression, name: str) -> Expr:
-        binder = self._binder
-        location = binder.text.of(node)
-        filter_: exp.Expression | None = None
-        if isinstance(node, exp.Filter):
-            raise NotSupportedError("FILTER here", location=location)
-        inner = node.this if not isinstance(node, exp.Anonymous) else None
-        args = list(node.expressions) if isinstance(node, exp.Anonymous) else ([inner] if inner is not None else [])
-        distinct = False
-        if args and isinstance(args[0], exp.Distinct):
-            distinct = True
-            args = list(args[0].expressions)
-        if args and isinstance(args[0], exp.Star):
-            args = []
-        if any(isinstance(a, exp.Order) for a in args):
-            raise NotSupportedError(f"ORDER BY inside {name}() is not supported yet", location=location)
-        parent = node.parent
-        if isinstance(parent, exp.Filter):
-            filter_ = parent.expression.this if isinstance(parent.expression, exp.Where) else parent.expression
-        plain = binder.expressions(self._scope, "the argument of an aggregate")
-        bound = [plain.bind(a) for a in args]
-        condition = plain.boolean(filter_) if filter_ is not None else None
-        call = bind_aggregate(name, bound, distinct=distinct, filter=condition, location=location)
-        for key, known in self._calls:
-            if known == call:
-                return ColumnRef(call.type, key)
-        key = binder.keys.make(name)
-        self._calls.append((key, call))
-        return ColumnRef(call.type, key)
 
-
-def transform_plan(plan: p.Plan, known: dict[Expr, ColumnRef]) -> p.Plan:
-    """A correlated subquery above an aggregation: its references to key columns now mean the keys of the groups."""
-    outer = {e.key: ref for e, ref in known.items() if isinstance(e, ColumnRef)}
-
-    def change(node: p.Plan) -> p.Plan:
-        def rewrite(e: Expr) -> Expr:
-            return transform_up(
-                e,
-                lambda x: (
-                    OuterRef(x.type, outer[x.key].key, x.depth) if isinstance(x, OuterRef) and x.key in outer else x
-                ),
-            )
-
-        return p.map_exprs(node, rewrite)
-
-    return transform_up(plan, change)
-
-
-def _has_aggregate(node: exp.Expression) -> bool:
-    """Whether the expression has an aggregate of this query level."""
-
-    if isinstance(node, exp.Query | exp.Subquery):
-        return False
-    if isinstance(node, exp.AggFunc):
-        return True
-    if isinstance(node, exp.Anonymous) and find_aggregate(node.name):
-        return True
-    children = [
-        c for v in node.args.values() for c in (v if isinstance(v, list) else [v]) if isinstance(c, exp.Expression)
-    ]
-    return any(map(_has_aggregate, children))
+_SETS = (exp.Rollup, exp.Cube, exp.GroupingSets)

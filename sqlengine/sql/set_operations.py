@@ -1,4 +1,4 @@
-"""UNION, INTERSECT and EXCEPT: both sides brought to the same columns."""
+"""UNION, INTERSECT and EXCEPT: both sides brought to the same columns, by position or by name."""
 
 from __future__ import annotations
 
@@ -9,36 +9,43 @@ from sqlglot import exp
 
 from sqlengine.errors import BindError, NotSupportedError
 from sqlengine.expr.coercion import cast_to, common_type
-from sqlengine.expr.nodes import ColumnRef
+from sqlengine.expr.nodes import ColumnRef, Expr, null_of
 from sqlengine.plan import nodes as p
+from sqlengine.sql.consumed import check_consumed
 from sqlengine.sql.ordering import ordered
 from sqlengine.sql.scope import Scope
 
 if TYPE_CHECKING:
     from sqlengine.sql.binder import Binder, Names
 
+_KINDS: dict[type[exp.Expression], str] = {exp.Union: "union", exp.Intersect: "intersect", exp.Except: "except"}
+
 
 def bind_set_operation(binder: Binder, tree: exp.SetOperation, outer: Scope | None) -> tuple[p.Plan, Names]:
-    if tree.args.get("by_name"):
-        raise NotSupportedError("BY NAME is not supported yet", location=binder.text.of(tree))
+    check_consumed(tree, binder.text)
     left, names = binder.query(tree.this, outer)
     right, others = binder.query(tree.expression, outer)
-    kind = {exp.Union: "union", exp.Intersect: "intersect", exp.Except: "except"}[type(tree)]
-    if len(names) != len(others):
+    kind = _KINDS[type(tree)]
+    if tree.args.get("by_name"):
+        if kind != "union":
+            raise NotSupportedError(f"{kind.upper()} BY NAME is not supported", location=binder.text.of(tree))
+        left, right, names = _by_name(binder, left, names, right, others, tree)
+    elif len(names) != len(others):
         raise BindError(
             f"the sides of {kind.upper()} have {len(names)} and {len(others)} columns", code="set_columns",
+            hint="UNION BY NAME fills missing columns with NULL" if kind == "union" else None,
             location=binder.text.of(tree),
         )  # fmt: skip
     types = []
-    for number, (a, b) in enumerate(zip(left.schema.types, right.schema.types, strict=True)):
+    for name, a, b in zip(names, left.schema.types, right.schema.types, strict=True):
         type_ = common_type(a, b)
         if type_ is None:
             raise BindError(
-                f"column {number + 1} of {kind.upper()} is {a} on one side and {b} on the other", code="type_mismatch",
+                f'column "{name}" of {kind.upper()} is {a} on one side and {b} on the other', code="type_mismatch",
                 hint="cast one of them", location=binder.text.of(tree),
             )  # fmt: skip
         types.append(type_)
-    left, right = _typed(binder, left, types), _typed(binder, right, types)
+    left, right = with_types(binder, left, types), with_types(binder, right, types)
     keys = tuple(binder.keys.make(name) for name in names)
     all_ = not tree.args.get("distinct")
     plan: p.Plan
@@ -50,7 +57,8 @@ def bind_set_operation(binder: Binder, tree: exp.SetOperation, outer: Scope | No
     return ordered(binder, tree, plan, names)
 
 
-def _typed(binder: Binder, plan: p.Plan, types: list[pa.DataType]) -> p.Plan:
+def with_types(binder: Binder, plan: p.Plan, types: list[pa.DataType]) -> p.Plan:
+    """The plan with its columns cast to these types."""
     if plan.schema.types == types:
         return plan
     columns = [
@@ -58,3 +66,31 @@ def _typed(binder: Binder, plan: p.Plan, types: list[pa.DataType]) -> p.Plan:
         for f, t in zip(plan.schema, types, strict=True)
     ]
     return p.Project(plan, tuple(columns))
+
+
+def _by_name(
+    binder: Binder, left: p.Plan, names: Names, right: p.Plan, others: Names, tree: exp.SetOperation
+) -> tuple[p.Plan, p.Plan, Names]:
+    """Both sides with the columns of either, those of the left first; a missing one is NULL."""
+    places = []
+    for side in (names, others):
+        low = [name.lower() for name in side]
+        twice = next((name for name in side if low.count(name.lower()) > 1), None)
+        if twice is not None:
+            raise BindError(
+                f'UNION BY NAME meets the column "{twice}" twice on one side', code="ambiguous_column",
+                hint="give the columns different names", location=binder.text.of(tree),
+            )  # fmt: skip
+        places.append({name: i for i, name in enumerate(low)})
+    every = (*names, *(name for name in others if name.lower() not in places[0]))
+
+    def widened(plan: p.Plan, at: dict[str, int]) -> p.Plan:
+        columns: list[tuple[str, Expr]] = []
+        for name in every:
+            place = at.get(name.lower())
+            field = plan.schema.field(place) if place is not None else None
+            value = null_of(pa.null()) if field is None else ColumnRef(field.type, field.name)
+            columns.append((binder.keys.make(name), value))
+        return p.Project(plan, tuple(columns))
+
+    return widened(left, places[0]), widened(right, places[1]), every

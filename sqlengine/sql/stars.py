@@ -1,53 +1,265 @@
-"""The items of a select list: stars become columns, every item gets its name."""
+"""The items of a select list: stars and COLUMNS become columns, every item gets its name."""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sqlglot import exp
 
-from sqlengine.errors import BindError
+from sqlengine.errors import BindError, NotSupportedError
 from sqlengine.expr.nodes import ColumnRef, Expr
-from sqlengine.sql.scope import Scope
+from sqlengine.sql.consumed import check_consumed
+from sqlengine.sql.scope import Column, Scope
 
 if TYPE_CHECKING:
     from sqlengine.sql.binder import Binder
+    from sqlengine.sql.select_level import SelectLevel
 
 
-def select_items(binder: Binder, tree: exp.Select, scope: Scope) -> list[tuple[str, exp.Expression | Expr]]:
-    """The select list with stars expanded: names, and nodes or (from stars) columns."""
-    items: list[tuple[str, exp.Expression | Expr]] = []
+@dataclass(frozen=True, eq=False)
+class Item:
+    """One column of the result: a node to bind, or (from a star) a column that is bound already."""
+
+    name: str
+    node: exp.Expression | None
+    column: Expr | None = None
+
+    def value(self, level: SelectLevel) -> Expr:
+        if self.node is not None:
+            return level.item(self.node)
+        assert self.column is not None
+        return self.column
+
+
+def select_items(binder: Binder, tree: exp.Select, scope: Scope) -> list[Item]:
+    items: list[Item] = []
     for node in tree.expressions:
-        star = node if isinstance(node, exp.Star) else node.this if isinstance(node, exp.Column) else None
-        if isinstance(star, exp.Star):
-            items += _star(binder, star, node.table if isinstance(node, exp.Column) else None, scope)
-        elif isinstance(node, exp.Alias):
-            items.append((node.alias, node.this))
+        alias = node.alias if isinstance(node, exp.Alias) else None
+        inner = node.this if isinstance(node, exp.Alias) else node
+        star = _whole_star(inner)
+        if star is not None:
+            if alias:
+                raise BindError("* cannot have an alias", code="star_alias", location=binder.text.of(node))
+            items += [Item(name, made, column) for name, made, column in _Star(binder, scope, *star).items()]
+        elif inner.find(exp.Columns) is not None and (expanded := _expanded(binder, inner, scope, alias)) is not None:
+            items += expanded
         else:
-            items.append((_output_name(node), node))
+            items.append(Item(alias or output_name(inner), inner))
     return items
 
 
-def _star(binder: Binder, star: exp.Star, table: str | None, scope: Scope) -> list[tuple[str, exp.Expression | Expr]]:
-    excluded = {e.name.lower() for e in (star.args.get("except_") or star.args.get("except") or ())}
-    replaced = {e.alias.lower(): e.this for e in star.args.get("replace") or ()}
-    renamed = {e.this.name.lower(): e.alias for e in star.args.get("rename") or ()}
-    items: list[tuple[str, exp.Expression | Expr]] = []
-    for c in scope.columns:
-        if table is None and c.key in scope.hidden:
-            continue
-        if (table is None or c.table.lower() == table.lower()) and c.name.lower() not in excluded:
-            shown = renamed.get(c.name.lower(), c.name)
-            items.append((shown, replaced.get(c.name.lower()) or ColumnRef(c.type, c.key)))
-    if not items:
-        raise BindError(
-            "SELECT * needs a FROM clause with columns" if table is None else f'table "{table}" is not in this query',
-            code="empty_star", location=binder.text.of(star),
-        )  # fmt: skip
-    return items
-
-
-def _output_name(node: exp.Expression) -> str:
+def output_name(node: exp.Expression) -> str:
+    """The name of a column without alias: of a column its own, of anything else its text."""
+    if isinstance(node, exp.Paren):
+        return output_name(node.this)
     if isinstance(node, exp.Column):
         return str(node.name)
-    return node.sql("duckdb").lower()
+    if isinstance(node, exp.Anonymous) and node.name.lower() == "count" and not node.find(exp.Column, exp.Literal):
+        return "count_star()"
+    return node.sql("duckdb", normalize_functions="lower")
+
+
+def _whole_star(node: exp.Expression) -> tuple[exp.Star, str | None, Callable[[str], bool] | None] | None:
+    """(star, its table, a test of names) if the node is `*`, `t.*` or `* LIKE 'pattern'`."""
+    if isinstance(node, exp.Star):
+        return node, None, None
+    if isinstance(node, exp.Column) and isinstance(node.this, exp.Star):
+        return node.this, node.table, None
+    if isinstance(node, exp.Not):
+        inner = _whole_star(node.this)
+        if inner is None or inner[2] is None:
+            return None
+        test = inner[2]
+        return inner[0], inner[1], lambda name: not test(name)
+    if isinstance(node, exp.Like | exp.ILike | exp.Glob | exp.SimilarTo | exp.RegexpLike):
+        inner = _whole_star(node.this)
+        if inner is None or inner[2] is not None:
+            return None
+        pattern = node.expression
+        if not isinstance(pattern, exp.Literal) or not pattern.is_string:
+            raise NotSupportedError("a pattern after * must be a text")
+        matches = re.compile(_regex(node, str(pattern.this)), re.DOTALL | (re.I if isinstance(node, exp.ILike) else 0))
+        negated = bool(node.args.get("negate"))
+        return inner[0], inner[1], lambda name: (matches.fullmatch(name) is not None) != negated
+    return None
+
+
+def _regex(node: exp.Expression, pattern: str) -> str:
+    if isinstance(node, exp.SimilarTo | exp.RegexpLike):
+        return pattern
+    many, one = ("*", "?") if isinstance(node, exp.Glob) else ("%", "_")
+    return "".join(".*" if c == many else "." if c == one else re.escape(c) for c in pattern)
+
+
+class _Star:
+    """A star with EXCLUDE, REPLACE, RENAME and a test of the names."""
+
+    def __init__(
+        self,
+        binder: Binder,
+        scope: Scope,
+        star: exp.Star,
+        table: str | None,
+        test: Callable[[str], bool] | None = None,
+    ) -> None:
+        check_consumed(star, binder.text)
+        self._binder = binder
+        self._scope = scope
+        self._star = star
+        self._table = table
+        self._test = test
+
+    def columns(self) -> list[Column]:
+        """The columns that remain, before REPLACE and RENAME."""
+        excluded = self._star.args.get("except_") or ()
+        shown = [
+            c
+            for c in self._scope.columns
+            if (c.key not in self._scope.hidden if self._table is None else c.table.lower() == self._table.lower())
+        ]
+        if not shown:
+            raise BindError(
+                "SELECT * needs a FROM clause with columns" if self._table is None
+                else f'table "{self._table}" is not in this query',
+                code="empty_star", location=self._binder.text.of(self._star),
+            )  # fmt: skip
+        for node in excluded:
+            self._check(node, shown, "EXCLUDE")
+        kept = [c for c in shown if not any(_names(node, c) for node in excluded)]
+        if self._test is not None:
+            kept = [c for c in kept if self._test(c.name)]
+        if not kept:
+            raise BindError("no column is left of *", code="empty_star", location=self._binder.text.of(self._star))
+        return kept
+
+    def items(self) -> list[tuple[str, exp.Expression | None, Expr | None]]:
+        columns = self.columns()
+        replaced = self._star.args.get("replace") or ()
+        renamed = self._star.args.get("rename") or ()
+        for node in replaced:
+            if not any(c.name.lower() == node.alias.lower() for c in columns):
+                raise self._not_there(node, node.alias, "REPLACE")
+        for node in renamed:
+            self._check(node.this, columns, "RENAME")
+        items: list[tuple[str, exp.Expression | None, Expr | None]] = []
+        for c in columns:
+            name = next((node.alias for node in renamed if _names(node.this, c)), c.name)
+            value = next((node.this for node in replaced if node.alias.lower() == c.name.lower()), None)
+            items.append((name, value, None if value is not None else ColumnRef(c.type, c.key)))
+        return items
+
+    def _check(self, node: exp.Expression, columns: list[Column], clause: str) -> None:
+        if not any(_names(node, c) for c in columns):
+            raise self._not_there(node, node.name, clause)
+
+    def _not_there(self, node: exp.Expression, name: str, clause: str) -> BindError:
+        return BindError(
+            f'column "{name}" of {clause} is not among the columns of *', code="column_not_found",
+            location=self._binder.text.of(node),
+        )  # fmt: skip
+
+
+def _names(node: exp.Expression, column: Column) -> bool:
+    """Whether a (qualified) name means the column."""
+    table = node.table if isinstance(node, exp.Column) else ""
+    return node.name.lower() == column.name.lower() and (not table or table.lower() == column.table.lower())
+
+
+def _expanded(binder: Binder, node: exp.Expression, scope: Scope, alias: str | None) -> list[Item] | None:
+    """An expression with COLUMNS(...), once for each column; the columns of all COLUMNS in it must be the same."""
+    found = [n for n in node.find_all(exp.Columns) if n.parent_select is node.parent_select]
+    if not found:
+        return None
+    spread = [n for n in found if n.args.get("unpack")]
+    if spread:
+        return _spread(binder, node, scope, alias, spread, found)
+    first = found[0]
+    if any(other != first for other in found[1:]):
+        raise BindError(
+            "different COLUMNS in one expression are not supported", code="columns", location=binder.text.of(found[1])
+        )
+    columns, groups = _chosen(binder, first, scope)
+    items = []
+    for place, (name, value) in enumerate(columns):
+        made = node.copy()
+        for n in list(made.find_all(exp.Columns)) if not isinstance(made, exp.Columns) else [made]:
+            replacement = value.copy()
+            if n is made:
+                made = replacement
+            else:
+                n.replace(replacement)
+        shown = name
+        if alias:
+            match = groups[place]
+            shown = re.sub(r"\\(\d)", lambda m, g=match: (g[int(m[1])] or "") if int(m[1]) < len(g) else "", alias)  # type: ignore[misc]
+        items.append(Item(shown, made))
+    return items
+
+
+def _spread(
+    binder: Binder,
+    node: exp.Expression,
+    scope: Scope,
+    alias: str | None,
+    spread: list[exp.Columns],
+    found: list[exp.Columns],
+) -> list[Item]:
+    """`f(*COLUMNS(...))`: the columns as arguments."""
+    if len(found) != len(spread):
+        raise NotSupportedError("COLUMNS and *COLUMNS in one expression", location=binder.text.of(node))
+    made = node.copy()
+    for n in list(made.find_all(exp.Columns)):
+        columns, _ = _chosen(binder, n, scope)
+        call = n.parent
+        if call is None or n.arg_key != "expressions" or not isinstance(call, exp.Func):
+            raise BindError("*COLUMNS must be an argument of a function", code="columns", location=binder.text.of(node))
+        args = [a for arg in call.expressions for a in ([v.copy() for _, v in columns] if arg is n else [arg])]
+        call.set("expressions", args)
+    return [Item(alias or output_name(made), made)]
+
+
+def _chosen(
+    binder: Binder, node: exp.Columns, scope: Scope
+) -> tuple[list[tuple[str, exp.Expression]], list[tuple[str | None, ...]]]:
+    """Names and nodes of the columns that COLUMNS(...) means, and for each the groups of the regular expression."""
+    inner = node.this
+    location = binder.text.of(node)
+    star = _whole_star(inner)
+    if star is not None:
+        shown = _Star(binder, scope, *star)
+        columns = shown.columns()
+        named = [(name, value) for name, value, _ in shown.items()]
+        nodes = [
+            (name, value if value is not None else _reference(c))
+            for (name, value), c in zip(named, columns, strict=True)
+        ]
+        return nodes, [(c.name,) for c in columns]
+    visible = [c for c in scope.columns if c.key not in scope.hidden]
+    if isinstance(inner, exp.Array):
+        listed: list[tuple[str, exp.Expression]] = []
+        for item in inner.expressions:
+            match = [c for c in visible if c.name.lower() == item.name.lower()]
+            if not match:
+                raise BindError(f'column "{item.name}" does not exist', code="column_not_found", location=location)
+            listed += [(c.name, _reference(c)) for c in match]
+        return listed, [(name,) for name, _ in listed]
+    if isinstance(inner, exp.Literal) and inner.is_string:
+        try:
+            pattern = re.compile(str(inner.this))
+        except re.error as error:
+            raise BindError(
+                f"COLUMNS takes a regular expression: {error}", code="invalid_regex", location=location
+            ) from None
+        found = [(c, m) for c in visible if (m := pattern.search(c.name)) is not None]
+        if not found:
+            raise BindError(f"no column matches {inner.this!r}", code="column_not_found", location=location)
+        return [(c.name, _reference(c)) for c, _ in found], [(m[0], *m.groups()) for _, m in found]
+    raise NotSupportedError("COLUMNS takes *, a text or a list of names", location=location)
+
+
+def _reference(column: Column) -> exp.Column:
+    table = exp.to_identifier(column.table, quoted=True) if column.table else None
+    return exp.Column(this=exp.to_identifier(column.name, quoted=True), table=table)

@@ -10,14 +10,17 @@ from sqlglot import exp
 from sqlengine.errors import BindError
 from sqlengine.expr.coercion import cast_to, common_of
 from sqlengine.plan import nodes as p
+from sqlengine.sql.consumed import check_consumed
+from sqlengine.sql.ordering import ordered
 from sqlengine.sql.scope import Scope
 
 if TYPE_CHECKING:
     from sqlengine.sql.binder import Binder, Names
 
 
-def bind_values(binder: Binder, tree: exp.Values) -> tuple[p.Plan, Names]:
-    cells_of = binder.expressions(Scope(), "VALUES")
+def bind_values(binder: Binder, tree: exp.Expression, outer: Scope | None) -> tuple[p.Plan, Names]:
+    check_consumed(tree, binder.text)
+    cells_of = binder.expressions(Scope([], outer), "VALUES")
     rows = []
     for row in tree.expressions:
         cells = row.expressions if isinstance(row, exp.Tuple) else [row]
@@ -37,4 +40,4 @@ def bind_values(binder: Binder, tree: exp.Values) -> tuple[p.Plan, Names]:
     names = tuple(f"col{i}" for i in range(len(types)))
     columns = tuple((binder.keys.make(n), t) for n, t in zip(names, types, strict=True))
     cast = tuple(tuple(cast_to(e, t) for e, t in zip(row, types, strict=True)) for row in rows)
-    return p.Values(columns, cast), names
+    return ordered(binder, tree, p.Values(columns, cast), names)
