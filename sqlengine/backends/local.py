@@ -24,6 +24,7 @@ from sqlengine.physical.adapt import adapt
 from sqlengine.physical.key_summary import KeySummary
 from sqlengine.runtime.cancel import Cancel
 from sqlengine.runtime.memory import MemoryPool, TaskMemory
+from sqlengine.runtime.partitioned_buffer import PartitionedBuffer
 from sqlengine.runtime.shuffle import Shuffle
 from sqlengine.runtime.spill import SpillDirectory
 from sqlengine.runtime.task import StageState, Task
@@ -250,9 +251,9 @@ class Pipeline:
             self._tasks.append(task)
         return task
 
-    def _run_again(self, root: Operator, task: Task) -> Batches:
+    def _run_again(self, root: Operator, tables: dict[str, PartitionedBuffer], task: Task) -> Batches:
         inner = self._task(root, StageState(1), task.number, None)
-        inner.tables = task.tables
+        inner.tables = {**task.tables, **tables}
         try:
             yield from open_stream(root, inner, self._open_exchange)
         finally:

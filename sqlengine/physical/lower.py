@@ -95,11 +95,11 @@ class Lowering:
                 return HashSetOperation(sides, plan.schema, plan.kind, plan.all)
             case plans.Unnest():
                 child, lists = self.with_columns(self.lower(plan.input), [e for _, e in plan.columns])
-                names = tuple((key, source) for (key, _), source in zip(plan.columns, lists, strict=True))
+                made = tuple((key, source) for (key, _), source in zip(plan.columns, lists, strict=True))
                 # Lists that only UNNEST reads are not carried along.
                 passed = [child.schema.field(f.name) for f in plan.input.schema]
-                made = [plan.schema.field(i) for i in range(len(passed), len(plan.schema))]
-                return ExplodeRows((child,), pa.schema([*passed, *made]), names, plan.outer, plan.ordinality)
+                fields = [plan.schema.field(i) for i in range(len(passed), len(plan.schema))]
+                return ExplodeRows((child,), pa.schema([*passed, *fields]), made, plan.outer, plan.ordinality)
             case plans.SharedPlan():
                 sides = (self.lower(plan.definition), self.lower(plan.body))
                 return HeldPlan(sides, sides[1].schema, plan.name)

@@ -1,4 +1,4 @@
-"""Lowering of window calls: arguments, bounds and orders become columns; calls of the same window share one operator."""
+"""Lowering of window calls: what they read becomes columns; calls of the same window share one operator."""
 
 from __future__ import annotations
 

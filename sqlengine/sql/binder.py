@@ -60,12 +60,12 @@ class Binder:
         self.ctes: dict[str, CommonTable] = {}
 
     def bind(self, tree: exp.Expression) -> BoundQuery:
-        if not isinstance(tree, exp.Query):
+        if not isinstance(tree, exp.Query | exp.Values):
             raise NotSupportedError(f"{tree.key.upper()} statements are not supported", location=self.text.of(tree))
         plan, names = self.query(tree, None)
         return BoundQuery(plan, names)
 
-    def subquery(self, tree: exp.Expression, scope: Scope) -> tuple[p.Plan, Names]:
+    def subquery(self, tree: Any, scope: Scope) -> tuple[p.Plan, Names]:
         """A query inside an expression of `scope`, which it may refer to."""
         return self.query(tree, scope)
 

@@ -20,6 +20,7 @@ from sqlengine.expr.nodes import (
     Frame,
     KeyMaker,
     Literal,
+    SortKey,
     WindowCall,
     and_all,
     columns_of,
@@ -196,10 +197,11 @@ def limit_below_project(plan: Plan) -> Plan:
 
 def limit_per_group(plan: plans.Sort | plans.Limit, base: Plan, groups: tuple[Expr, ...], maker: KeyMaker) -> Plan:
     """`plan`'s limit applied to each group of `base` (its input with the group columns) by a row number."""
-    order: tuple[plans.SortKey, ...] = ()
+    order: tuple[SortKey, ...] = ()
     if isinstance(plan, plans.Sort):
         assert plan.limit is not None
-        order, first, last = plan.keys, 0, plan.limit
+        order, first = plan.keys, 0
+        last: int | None = plan.limit
     else:
         first, last = plan.offset, None if plan.count is None else plan.offset + plan.count
         sort = base if isinstance(base, plans.Sort) else plan.input

@@ -1,7 +1,7 @@
 """The FROM clause: tables, files, derived tables, table functions and UNNEST, with their plans and visible columns.
 
-What stands to the right of a comma or JOIN may refer to the columns on its left (LATERAL, written or not): it is bound in
-a scope inside theirs.
+What stands to the right of a comma or JOIN may refer to the columns on its left (LATERAL, written or not): it is bound
+in a scope inside theirs.
 """
 
 from __future__ import annotations

@@ -75,7 +75,7 @@ class Grouping:
                     for mask in range((1 << n) - 1, -1, -1)
                 ]
             case _:
-                return [(self._key(self._value(part)),)]
+                return [self._together(part)]
 
     def _set_of(self, part: exp.Expression) -> Sets:
         """The sets of one item of GROUPING SETS, which may be ROLLUP, CUBE or GROUPING SETS again."""

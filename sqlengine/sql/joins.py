@@ -99,12 +99,13 @@ def _joined(left: p.Plan, right: p.Plan, how: str, condition: Expr) -> p.Plan:
     if not outer_refs(right).keys() & set(left.schema.names):
         kind = "cross" if how == "inner" and condition == TRUE else how
         return p.Join(left, right, kind, condition)
-    if isinstance(right, p.Unnest) and right.input == p.ONE_ROW and how in ("inner", "cross", "left"):
-        if how != "left" or condition == TRUE:  # the elements of a list of each row: no join at all
-            own = {f.name: ColumnRef(f.type, f.name) for f in left.schema}
-            columns = tuple((key, replace_outer(e, own)) for key, e in right.columns)
-            plan: p.Plan = p.Unnest(left, columns, how == "left", right.ordinality)
-            return plan if condition == TRUE else p.Filter(plan, condition)
+    plain = how in ("inner", "cross") or (how == "left" and condition == TRUE)
+    if plain and isinstance(right, p.Unnest) and right.input == p.ONE_ROW:
+        # The elements of a list of each row: no join at all.
+        own = {f.name: ColumnRef(f.type, f.name) for f in left.schema}
+        columns = tuple((key, replace_outer(e, own)) for key, e in right.columns)
+        plan: p.Plan = p.Unnest(left, columns, how == "left", right.ordinality)
+        return plan if condition == TRUE else p.Filter(plan, condition)
     kind = "inner" if how == "cross" and condition != TRUE else how
     return p.DependentJoin(left, right, kind, condition)
 

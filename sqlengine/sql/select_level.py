@@ -45,7 +45,7 @@ class SelectLevel:
         self.groupings: dict[str, tuple[Expr, ...]] = {}
         self.unnests: dict[str, Expr] = {}
         self._bound: dict[int, Expr] = {}
-        self._busy: set[int] = set()
+        self._busy: list[int] = []
 
     def expressions(self, where: str, allowed: frozenset[str] = NO_CALL) -> ExpressionBinder:
         """A binder of expressions that may use these kinds of calls."""
@@ -55,11 +55,11 @@ class SelectLevel:
         """An item of the select list, bound once however often its alias is used."""
         known = self._bound.get(id(node))
         if known is None:
-            self._busy.add(id(node))
+            self._busy.append(id(node))
             try:
                 known = self.expressions("the select list", ANY_CALL).bind(node)
             finally:
-                self._busy.discard(id(node))
+                self._busy.pop()
             self._bound[id(node)] = known
         return known
 
@@ -69,8 +69,16 @@ class SelectLevel:
         if node is None:
             return None
         location = self.binder.text.of(node)
-        if id(node) in self._busy:
-            raise BindError(f'alias "{name}" is used in its own definition', code="circular_alias", location=location)
+        if self._busy:
+            # Inside the select list an alias is known from the next item on.
+            places = {id(item): place for place, item in enumerate(self.aliases.values())}
+            if id(node) in self._busy:
+                return None
+            if places[id(node)] > places.get(self._busy[-1], len(places)):
+                raise BindError(
+                    f'alias "{name}" is used before it is defined', code="alias_order",
+                    hint="define it in an earlier item of the select list", location=location,
+                )  # fmt: skip
         value = self.item(node)
         for kind in self.kinds(value):
             if kind not in user.allowed:

@@ -161,7 +161,7 @@ class Attach:
         smallest, largest, count, not_null = self.join_scalar(plans.Aggregate(plan, (), calls))
         is_any = sub.kind == "any"
         if sub.comparison == "eq":  # ALL
-            tests = [Call(_BOOL, "eq", (x, smallest)), Call(_BOOL, "eq", (x, largest))]
+            tests: list[Expr] = [Call(_BOOL, "eq", (x, smallest)), Call(_BOOL, "eq", (x, largest))]
         else:
             greater = sub.comparison in ("gt", "ge")
             tests = [Call(_BOOL, sub.comparison, (x, smallest if greater == is_any else largest))]

@@ -1,7 +1,7 @@
 """Subqueries in expressions, and comparisons of rows of values, which share their rules.
 
 `(a, b) = (c, d)` compares rows as values: NULLs are equal to each other and greater than everything, so the answer is
-never NULL. Against a subquery (`IN`, `ANY`, `ALL`) each pair is compared as SQL compares columns, and NULL may come out.
+never NULL. Against a subquery (`IN`, `ANY`, `ALL`) each pair is compared as SQL compares columns, and may be NULL.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ def test_function_sql_survives_import_of_the_subpackage() -> None:
         ("select a from (values (1)) t(a) where sum(a) > 1", "misplaced_aggregate", 39),
         ("select a from (values (1)) t(a), (values (1)) u(a)", "ambiguous_column", 8),
         ("select 1 from nowhere", "table_not_found", 15),
-        ("select * from range(3) limit 50%", "not_supported", 30),
+        ("select * from range(3) limit 150%", "bad_limit", 30),
         ("select ,", "syntax_error", None),
     ],
 )
