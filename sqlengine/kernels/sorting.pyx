@@ -3,7 +3,7 @@
 # distutils: extra_compile_args = -O3 -std=c++17
 """Order of rows: keys as memcmp-comparable bytes, a stable sort of row numbers, and comparisons between sorted blocks."""
 
-from libc.stdint cimport int32_t, int64_t, uint8_t, uintptr_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uintptr_t
 from libc.string cimport memcpy
 from libcpp cimport bool as cbool
 from libcpp.vector cimport vector
@@ -21,11 +21,22 @@ cdef extern from "sort_keys.h" nogil:
         cbool desc
         cbool nulls_first
     cdef cppclass KeyRows:
-        vector[uint8_t] data
-        vector[int64_t] ends
-        void encode(const vector[KeyColumn]& keys, int64_t n)
+        uint8_t* data
+        void encode(const vector[KeyColumn]& keys, int64_t n) except +
+        int64_t begin(int64_t i)
+        int64_t length(int64_t i)
+        int64_t nbytes()
         int compare(int64_t a, const KeyRows& other, int64_t b)
-        void argsort(int32_t* out)
+    cdef cppclass Chunks:
+        void add(const KeyRows* keys)
+        int64_t total()
+    cdef cppclass RowSort:
+        RowSort(const Chunks& chunks)
+        void run(uint32_t* out, int threads) except +
+    cdef cppclass RowMerge:
+        vector[int64_t] at
+        RowMerge(const vector[const KeyRows*]& blocks, const vector[int64_t]& starts)
+        void run(int64_t limit, vector[int32_t]& which, vector[int32_t]& rows) except +
 
 
 cdef numbers(vector[int32_t]& found):
@@ -57,15 +68,11 @@ cdef class SortKeys:
 
     @property
     def nbytes(self):
-        return self.rows.data.capacity() + 8 * self.rows.ends.capacity()
+        return self.rows.nbytes()
 
     def order(self):
         """int32 row numbers in sorted order; rows with equal keys keep their order."""
-        buffer = pa.allocate_buffer(4 * self.length)
-        cdef int32_t* out = <int32_t*><uintptr_t>buffer.address
-        with nogil:
-            self.rows.argsort(out)
-        return pa.Int32Array.from_buffers(pa.int32(), self.length, [None, buffer])
+        return sorted_rows([self], 1).view(pa.int32())
 
     def compare(self, int64_t row, SortKeys other, int64_t other_row):
         """Negative, zero or positive, as the key of `row` is before, equal to or after that of `other_row`."""
@@ -140,12 +147,49 @@ cdef class SortKeys:
 
     def encoded(self):
         """The keys as a list of bytes objects, one per row."""
-        cdef int64_t i, at = 0
+        cdef int64_t i
         result = []
         for i in range(self.length):
-            result.append(PyBytes_FromStringAndSize(<const char*>self.rows.data.data() + at, self.rows.ends[i] - at))
-            at = self.rows.ends[i]
+            result.append(PyBytes_FromStringAndSize(<const char*>self.rows.data + self.rows.begin(i), self.rows.length(i)))
         return result
+
+
+def sorted_rows(keys, int threads):
+    """uint32 row numbers, running on over the batches of `keys` (a list of SortKeys), in sorted order; rows with equal
+    keys keep their order. Up to `threads` threads work on it."""
+    cdef Chunks chunks
+    for block in keys:
+        chunks.add(&(<SortKeys>block).rows)
+    cdef int64_t n = chunks.total()
+    if n > 4294967295:
+        raise OverflowError("more than 2^32 rows to sort at once")
+    buffer = pa.allocate_buffer(4 * n)
+    cdef uint32_t* out = <uint32_t*><uintptr_t>buffer.address
+    cdef RowSort* sorter = new RowSort(chunks)
+    try:
+        with nogil:
+            sorter.run(out, threads)
+    finally:
+        del sorter
+    return pa.UInt32Array.from_buffers(pa.uint32(), n, [None, buffer])
+
+
+def merged_rows(keys, starts, int64_t limit):
+    """The next rows of a merge of sorted blocks: (int32 block, int32 row in it, where each block goes on). `keys` are the
+    SortKeys of the blocks, `starts` where each goes on. Ends after `limit` rows or where a block is used up; equal keys
+    come in the order of the blocks."""
+    cdef vector[const KeyRows*] blocks
+    cdef vector[int64_t] begin = starts
+    cdef vector[int32_t] which, rows
+    for block in keys:
+        blocks.push_back(&(<SortKeys>block).rows)
+    cdef RowMerge* merge = new RowMerge(blocks, begin)
+    try:
+        with nogil:
+            merge.run(limit, which, rows)
+        return numbers(which), numbers(rows), merge.at
+    finally:
+        del merge
 
 
 def flat_key(array):
@@ -154,7 +198,9 @@ def flat_key(array):
     t = pa.types
     type_ = array.type
     if t.is_dictionary(type_):
-        return array.dictionary_decode()
+        return flat_key(array.dictionary_decode())
+    if t.is_fixed_size_binary(type_) or t.is_large_string(type_) or t.is_large_binary(type_):
+        return array.cast(pa.binary())
     if t.is_struct(type_):
         # flatten() gives the fields with the validity of the struct applied; that of the struct itself is kept apart.
         fields = array.flatten()

@@ -13,8 +13,8 @@ from sqlengine.expr.statistics import Stats
 from sqlengine.kernels.sorting import SortKeys
 from sqlengine.operators.base import SINGLE, Batches, Distribution, MemoryNeed, Operator
 from sqlengine.operators.external_sort import order_text, sort_need, sorted_stream
-from sqlengine.operators.whole_groups import sort_keys
 from sqlengine.runtime.sort_column import SortColumn
+from sqlengine.runtime.sorted_runs import sort_keys
 from sqlengine.runtime.task import Task
 from sqlengine.settings import Settings
 

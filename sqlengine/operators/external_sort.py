@@ -1,22 +1,31 @@
 """ORDER BY, and ORDER BY with LIMIT.
 
-`ExternalSort` keeps all rows in `SortedRuns`. `TopK` keeps the best rows seen: batches are gathered and cut back to the first
-`limit` rows in order whenever twice as many are held; rows after the last kept one never enter. When the rows to keep do
-not fit the reservation, it goes on as an external sort of what it has and of the rest, and stops after `limit` rows.
+`ExternalSort` keeps all rows in `SortedRuns`. `TopK`:
+1. Batches are gathered and cut back to the first `limit` rows in order whenever enough more than that are held.
+2. From then on the last row kept is a threshold: of each batch only rows before it are looked at further.
+3. When the rows to keep do not fit the reservation, it goes on as an external sort of what it has and of the rest, in
+   which runs are cut to `limit` rows as well.
+
+Held by TopK: up to twice `limit` rows with their keys, and a sorted copy while they are cut back. Worst case: rows come
+in descending order, then every batch enters; the cut is made once per `limit` rows, so the time stays that of a sort.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate
 
 import pyarrow as pa
 
 from sqlengine.expr.statistics import Stats
-from sqlengine.kernels.sorting import SortKeys
+from sqlengine.kernels.gathering import RowSource, gather_rows, locate
+from sqlengine.kernels.sorting import SortKeys, sorted_rows
 from sqlengine.operators.base import SINGLE, Batches, Distribution, MemoryNeed, Operator
+from sqlengine.operators.whole_groups import bounded
+from sqlengine.runtime.memory import compact
 from sqlengine.runtime.sort_column import SortColumn
-from sqlengine.runtime.sorted_runs import SortedRuns
+from sqlengine.runtime.sorted_runs import SortedRuns, sort_keys
 from sqlengine.runtime.task import Task
 from sqlengine.settings import Settings
 
@@ -46,44 +55,56 @@ class TopK(Operator):
     limit: int
 
     def run(self, inputs: Sequence[Batches], task: Task) -> Batches:
+        if not self.limit:
+            return
         reservation = task.reservation(self)
         held: list[pa.RecordBatch] = []
         rows = size = 0
+        threshold: SortKeys | None = None
+        most = 2 * self.limit + task.settings.batch_rows
         stream = iter(inputs[0])
         try:
             for batch in stream:
-                need = 3 * batch.nbytes + 24 * batch.num_rows
+                if threshold is not None:
+                    kept = sort_keys(batch, self.by).before(threshold, 0)
+                    if not len(kept):
+                        continue
+                    if len(kept) < batch.num_rows:
+                        batch = batch.take(kept)
+                need = _cost(batch)
                 if not reservation.try_grow(need):
-                    rest = _chain(held, batch, stream)
-                    reservation.shrink(size)
-                    size = 0
-                    yield from _first(sorted_stream(self, self.by, rest, task), self.limit)
-                    return
+                    if rows > self.limit:
+                        held = [self._best(held)]
+                        rows = held[0].num_rows
+                        reservation.shrink(max(0, size - _cost(held[0])))
+                        size = min(size, _cost(held[0]))
+                        threshold = sort_keys(held[0].slice(rows - 1), self.by)
+                    if not reservation.try_grow(need):
+                        rest = _chain(held, batch, stream)
+                        reservation.shrink(size)
+                        size = 0
+                        yield from sorted_stream(self, self.by, rest, task, self.limit)
+                        return
                 size += need
-                held.append(batch)
+                held.append(compact(batch))
                 rows += batch.num_rows
-                if rows > 2 * self.limit + task.settings.batch_rows:
+                if rows > most:
                     held = [self._best(held)]
                     rows = held[0].num_rows
-                    kept = 3 * held[0].nbytes + 24 * rows
-                    reservation.shrink(size - kept)
-                    size = kept
-            if held and self.limit:
-                best = self._best(held)
-                step = max(
-                    1, min(task.settings.batch_rows, best.num_rows * task.settings.batch_bytes // max(1, best.nbytes))
-                )
-                for start in range(0, best.num_rows, step):
-                    yield best.slice(start, step)
+                    reservation.shrink(max(0, size - _cost(held[0])))
+                    size = min(size, _cost(held[0]))
+                    threshold = sort_keys(held[0].slice(rows - 1), self.by)
+            if held:
+                yield from bounded(self._best(held), task.settings.batch_rows, task.settings.batch_bytes)
         finally:
             reservation.shrink(size)
 
     def _best(self, batches: list[pa.RecordBatch]) -> pa.RecordBatch:
-        whole = pa.concat_batches(batches) if len(batches) > 1 else batches[0]
-        keys = SortKeys(
-            [whole.column(c.key) for c in self.by], [c.descending for c in self.by], [c.nulls_first for c in self.by]
-        )
-        return whole.take(keys.order().slice(0, self.limit))
+        """The first `limit` rows in order, straight from the batches."""
+        order = sorted_rows([sort_keys(batch, self.by) for batch in batches], 1).slice(0, self.limit)
+        firsts = [0, *accumulate(batch.num_rows for batch in batches)]
+        which, rows = locate(order, firsts)
+        return gather_rows([RowSource(batch) for batch in batches], batches[0].schema, which, rows)
 
     def memory(self, inputs: Sequence[Stats], settings: Settings) -> MemoryNeed:
         return sort_need(self.stats(inputs), settings)
@@ -100,13 +121,27 @@ class TopK(Operator):
 
 
 def sorted_stream(
-    operator: Operator, by: tuple[SortColumn, ...], stream: Iterator[pa.RecordBatch], task: Task
+    operator: Operator,
+    by: tuple[SortColumn, ...],
+    stream: Iterator[pa.RecordBatch],
+    task: Task,
+    limit: int | None = None,
+    schema: pa.Schema | None = None,
 ) -> Batches:
-    """The rows of a stream in order, held under the operator's reservation."""
-    schema = operator.inputs[0].schema
-    runs = SortedRuns(schema, by, task.reservation(operator), task.spill, task.settings, type(operator).__name__)
+    """The rows of a stream in order (the first `limit` of them), held under the operator's reservation. `schema`:
+    theirs, where it is not that of the operator's input."""
+    runs = SortedRuns(
+        schema or operator.inputs[0].schema,
+        by,
+        task.reservation(operator),
+        task.spill,
+        task.settings,
+        type(operator).__name__,
+        limit,
+    )
     try:
         for batch in stream:
+            task.cancel.check()
             runs.add(batch)
         yield from runs.merged()
     finally:
@@ -136,11 +171,6 @@ def _chain(
     yield from rest
 
 
-def _first(stream: Batches, left: int) -> Batches:
-    for batch in stream:
-        if batch.num_rows >= left:
-            if left:
-                yield batch.slice(0, left)
-            return
-        left -= batch.num_rows
-        yield batch
+def _cost(batch: pa.RecordBatch) -> int:
+    """What a batch takes with its keys, its place in the order, and a copy of its rows in order."""
+    return int(3 * batch.nbytes + 40 * batch.num_rows) + 1024

@@ -21,8 +21,9 @@ from sqlengine.operators.aggregate_spec import AggregateSpec
 from sqlengine.operators.base import SINGLE, Batches, Distribution, MemoryNeed, Operator
 from sqlengine.operators.external_sort import sort_need, sorted_stream
 from sqlengine.operators.ordered_values import group_values
-from sqlengine.operators.whole_groups import bounded, sort_keys, whole_groups
+from sqlengine.operators.whole_groups import bounded, whole_groups
 from sqlengine.runtime.sort_column import SortColumn
+from sqlengine.runtime.sorted_runs import sort_keys
 from sqlengine.runtime.task import Task
 from sqlengine.settings import Settings
 

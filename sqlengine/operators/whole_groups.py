@@ -9,11 +9,7 @@ import pyarrow as pa
 from sqlengine.kernels.sorting import SortKeys
 from sqlengine.runtime.memory import Reservation
 from sqlengine.runtime.sort_column import SortColumn
-
-
-def sort_keys(batch: pa.RecordBatch, by: Sequence[SortColumn]) -> SortKeys:
-    """The keys of a batch's rows in the order `by` (not empty)."""
-    return SortKeys([batch.column(c.key) for c in by], [c.descending for c in by], [c.nulls_first for c in by])
+from sqlengine.runtime.sorted_runs import sort_keys
 
 
 def joined(batches: list[pa.RecordBatch]) -> pa.RecordBatch:

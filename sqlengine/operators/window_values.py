@@ -19,8 +19,8 @@ from sqlengine.kernels.sorting import SortKeys
 from sqlengine.kernels.windows import counts_before, expand, frame_sums, pick, segments
 from sqlengine.operators.aggregate_spec import AggregateSpec
 from sqlengine.operators.ordered_values import group_values
-from sqlengine.operators.whole_groups import sort_keys
 from sqlengine.runtime.sort_column import SortColumn
+from sqlengine.runtime.sorted_runs import sort_keys
 
 Frames = list[tuple[pa.Array, pa.Array]]
 _EXPANDED_ROWS = 1 << 18

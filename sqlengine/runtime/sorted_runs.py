@@ -1,29 +1,63 @@
 """Rows in order, in memory as long as the reservation allows, else as sorted runs on disk: the other container of rows.
 
-1. Batches are gathered until the reservation refuses, then sorted by their encoded keys and written as a run of blocks.
-2. `merged` reads all runs at once, one block each: the smallest of the blocks' last keys bounds what is complete; the rows
-   up to it are taken from every block, sorted together (stable by run) and given out.
-3. With more runs than may be open, groups of them are merged to longer runs first.
+1. Batches are held with their encoded keys until the reservation refuses. Then the row numbers are sorted, and the rows
+   are brought together block by block, straight from the held batches, into a run on disk.
+2. `merged` opens as many runs as the reservation lets it, one block of each, and merges them with a tree of losers;
+   rows are copied once, from the blocks to the output.
+3. When not all runs can be open at once, neighbours are merged to longer runs first.
 
-Held while filling: the rows, and room for their keys and a sorted copy (three times the rows). While merging: one block per
-run with its keys, and the rows given out. Source: Knuth, "The Art of Computer Programming" 3, section 5.4.
+Held while filling: the rows, their keys, and 20 bytes a row to sort; two blocks while a run is written. While merging:
+a block of each open run with its keys, and the rows given out. A block is a quarter of a batch, or one row: with wide
+rows fewer runs are open. Worst case: two open runs must fit, so a row may take about a fifth of what the sort gets; a
+wider one is a MemoryLimitError that says so. Source: Knuth, "The Art of Computer Programming" 3, section 5.4.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from sqlengine.kernels.sorting import SortKeys
+from sqlengine.errors import MemoryLimitError
+from sqlengine.kernels.gathering import RowSource, cut, gather_rows, locate
+from sqlengine.kernels.sorting import SortKeys, merged_rows, sorted_rows
 from sqlengine.runtime.memory import Reservation, compact
+from sqlengine.runtime.row_bytes import row_bytes
 from sqlengine.runtime.sort_column import SortColumn
 from sqlengine.runtime.spill import Block, SpillDirectory, SpillFile
-from sqlengine.settings import Settings
+from sqlengine.settings import Settings, format_bytes
+
+_SORT_BYTES = 20  # an item and a number per row while sorting
+_MOST_OPEN = 128
+_GATHER_ROWS, _GATHER_BYTES = 4096, 128 << 10  # smaller batches are brought together before their keys are encoded
+
+
+@dataclass(frozen=True)
+class _Held:
+    """A batch with its keys; `fixed` bytes per row, and what each row takes beside them (None: nothing)."""
+
+    batch: pa.RecordBatch
+    source: RowSource
+    keys: SortKeys
+    fixed: int
+    varying: pa.Array | None
+    cost: int
+
+
+@dataclass(frozen=True)
+class _Run:
+    """Sorted rows on disk. `widest`: what its largest block takes with its keys."""
+
+    file: SpillFile
+    blocks: tuple[Block, ...]
+    widest: int
 
 
 class SortedRuns:
-    """Filled with `add`, then read once with `merged`; rows with equal keys keep the order in which they came."""
+    """Filled with `add`, then read once with `merged`; rows with equal keys keep the order in which they came. With a
+    `limit` only that many first rows are wanted."""
 
     def __init__(
         self,
@@ -33,6 +67,7 @@ class SortedRuns:
         spill: SpillDirectory,
         settings: Settings,
         owner: str,
+        limit: int | None = None,
     ) -> None:
         assert by, "an order has at least one column"
         self.schema = schema
@@ -41,146 +76,274 @@ class SortedRuns:
         self._spill = spill
         self._settings = settings
         self._owner = owner
-        self._batches: list[pa.RecordBatch] = []
-        self._held = 0
-        self._rows = 0
-        self._runs: list[tuple[SpillFile, list[Block]]] = []
-        self.spilled_bytes = 0
-        # A run's block: with the most runs open at once, all blocks together stay within the floor.
-        self._fan_in = settings.merge_fan_in or 16
+        self._limit = limit
+        self._small: list[pa.RecordBatch] = []
+        self._small_bytes = 0
+        self._small_rows = 0
+        self._chunks: list[_Held] = []
+        self._held = 0  # bytes reserved
         self._block = max(32 << 10, settings.batch_bytes // 4)
+        self._widest_row = 0
+        self._runs: list[_Run] = []
+        self.spilled_bytes = 0
 
     def add(self, batch: pa.RecordBatch) -> None:
-        batch = compact(batch)
-        # The rows, their sorted copy and keys, and two items of 16 bytes per row while sorting.
-        size = 3 * batch.nbytes + 40 * batch.num_rows
-        if not self._reservation.try_grow(size):
-            self._write_run()
-            self._reservation.grow(size)
-        self._held += size
-        self._batches.append(batch)
-        self._rows += batch.num_rows
+        if batch.num_rows < _GATHER_ROWS and batch.nbytes < _GATHER_BYTES:
+            size = batch.nbytes + 1024
+            if self._reserve(size):
+                self._small.append(compact(batch))
+                self._small_bytes += size
+                self._small_rows += batch.num_rows
+                if self._small_bytes < _GATHER_BYTES and self._small_rows < _GATHER_ROWS:
+                    return
+                batch = self._joined_small()
+            else:
+                self._flush_small()
+        else:
+            self._flush_small()
+        self._hold(batch)
 
-    def keys(self, batch: pa.RecordBatch) -> SortKeys:
-        return SortKeys(
-            [batch.column(c.key) for c in self._by],
-            [c.descending for c in self._by],
-            [c.nulls_first for c in self._by],
+    def _flush_small(self) -> None:
+        if self._small:
+            self._hold(self._joined_small())
+
+    def _joined_small(self) -> pa.RecordBatch:
+        small, self._small = self._small, []
+        batch = small[0] if len(small) == 1 else pa.concat_batches(small)
+        self._release(self._small_bytes)
+        self._small_bytes = self._small_rows = 0
+        return batch
+
+    def _hold(self, batch: pa.RecordBatch) -> None:
+        pieces = [batch]
+        while pieces:
+            piece = pieces.pop()
+            if self._try_hold(piece):
+                continue
+            if self._chunks:
+                self._write_run()
+                pieces.append(piece)
+            elif piece.num_rows > 1:
+                half = piece.num_rows // 2
+                pieces += [piece.slice(half), piece.slice(0, half)]
+            else:
+                self._too_wide(piece.nbytes)
+
+    def _try_hold(self, batch: pa.RecordBatch) -> bool:
+        fixed, varying = row_bytes(batch)
+        widest = fixed + (pc.max(varying).as_py() or 0 if varying is not None else 0)
+        rows = batch.num_rows
+        # One row that is given out or written, and its compressed form, beside what is held.
+        beside = 2 * max(0, max(widest, self._block) - self._widest_row)
+        cost = batch.nbytes + self._key_bytes(batch) + (_SORT_BYTES + (8 if varying is not None else 0)) * rows + 1024
+        if not self._reserve(cost + beside):
+            return False
+        batch = compact(batch)
+        keys = sort_keys(batch, self._by)
+        self._widest_row = max(self._widest_row, widest, self._block)
+        self._chunks.append(_Held(batch, RowSource(batch), keys, fixed, varying, cost))
+        return True
+
+    def _key_bytes(self, batch: pa.RecordBatch) -> int:
+        """About what the encoded keys of these rows take."""
+        total = 0
+        for by in self._by:
+            column = batch.column(by.key)
+            nested = pa.types.is_nested(column.type)
+            total += column.nbytes * (4 if nested else 1) + (16 if nested else 10) * len(column)
+        return total
+
+    def _reserve(self, size: int) -> bool:
+        if not self._reservation.try_grow(size):
+            return False
+        self._held += size
+        return True
+
+    def _release(self, size: int) -> None:
+        size = min(size, self._held)
+        self._held -= size
+        self._reservation.shrink(size)
+
+    def _too_wide(self, size: int) -> None:
+        raise MemoryLimitError(
+            f"{self._owner} cannot order a row of {format_bytes(size)} in the memory that the limit leaves it",
+            hint="raise memory_limit, or lower threads; ordering needs about five times the widest row",
         )
 
-    def _sorted(self, batches: list[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        """The rows of some batches in order, in bounded pieces."""
-        whole = pa.concat_batches(batches) if len(batches) > 1 else batches[0]
-        order = self.keys(whole).order()
-        step = self._step(whole, self._settings.batch_bytes)
-        for start in range(0, whole.num_rows, step):
-            yield whole.take(order.slice(start, step))
+    def _order(self) -> pa.Array:
+        order = sorted_rows([held.keys for held in self._chunks], max(1, self._settings.threads))
+        return order if self._limit is None else order.slice(0, self._limit)
 
-    def _step(self, batch: pa.RecordBatch, size: int) -> int:
-        width = max(1.0, batch.nbytes / max(1, batch.num_rows))
-        return max(1, min(self._settings.batch_rows, int(size / width)))
+    def _sorted(self, size: int) -> Iterator[pa.RecordBatch]:
+        """What is held, in order, in pieces of about `size` bytes."""
+        order = self._order()
+        firsts = [0]
+        for held in self._chunks:
+            firsts.append(firsts[-1] + held.batch.num_rows)
+        step = self._settings.batch_rows
+        for start in range(0, len(order), step):
+            which, rows = locate(order.slice(start, step), firsts)
+            yield from self._pieces(self._chunks, which, rows, size)
+
+    def _pieces(self, chunks: Sequence[_Held], which: pa.Array, rows: pa.Array, size: int) -> Iterator[pa.RecordBatch]:
+        """Rows of several batches as batches of about `size` bytes, at least a row each."""
+        fixed = max(held.fixed for held in chunks)
+        ends = [len(rows)]
+        if any(held.varying is not None for held in chunks):
+            ends = cut([_varying(held) for held in chunks], which, rows, fixed, self._settings.batch_rows, size)
+        else:
+            step = max(1, min(self._settings.batch_rows, size // max(1, fixed)))
+            ends = [min(start + step, len(rows)) for start in range(0, len(rows), step)]
+        sources = [held.source for held in chunks]
+        low = 0
+        for high in ends:
+            here, there = which.slice(low, high - low), rows.slice(low, high - low)
+            yield gather_rows(sources, self.schema, here, there)
+            low = high
 
     def _write_run(self) -> None:
-        if not self._batches:
+        if not self._chunks:
             return
-        batches, self._batches = self._batches, []
-        whole = pa.concat_batches(batches) if len(batches) > 1 else batches[0]
-        batches.clear()
-        order = self.keys(whole).order()
-        step = self._step(whole, self._block)
-        self._runs.append(self._run(whole.take(order.slice(start, step)) for start in range(0, whole.num_rows, step)))
-        self._reservation.shrink(self._held)
-        self._held = self._rows = 0
+        self._runs.append(self._run(self._sorted(self._block)))
+        self._forget()
 
-    def _run(self, batches: Iterator[pa.RecordBatch]) -> tuple[SpillFile, list[Block]]:
+    def _forget(self) -> None:
+        self._chunks = []
+        self._release(self._held - self._small_bytes)
+        self._widest_row = 0
+
+    def _run(self, batches: Iterator[pa.RecordBatch]) -> _Run:
         file = self._spill.file(self._owner, self.schema)
         try:
-            blocks = [file.append(batch) for batch in batches]
+            blocks = []
+            widest = 0
+            for batch in batches:
+                blocks.append(file.append(batch))
+                widest = max(widest, batch.nbytes + self._key_bytes(batch) + 32 * batch.num_rows)
             file.finish()
         except BaseException:
             file.delete()
             raise
         self.spilled_bytes += file.bytes
-        return file, blocks
+        return _Run(file, tuple(blocks), widest)
 
     def merged(self) -> Iterator[pa.RecordBatch]:
         """All rows in order, as bounded batches."""
+        self._flush_small()
         if not self._runs:
-            if self._batches:
-                batches, self._batches = self._batches, []
-                yield from self._sorted(batches)
+            if self._chunks:
+                yield from self._sorted(self._settings.batch_bytes)
             return
         self._write_run()
-        while len(self._runs) > self._fan_in:
-            group, self._runs = self._runs[: self._fan_in], self._runs[self._fan_in :]
-            # The merged run takes the place of the oldest ones, so that equal keys stay in order.
-            self._runs.insert(0, self._run(_reblocked(self._merge(group), self)))
-            for file, _ in group:
-                file.delete()
-        yield from self._merge(self._runs)
+        while True:
+            count = self._openable()
+            try:
+                if count == len(self._runs):
+                    yield from self._first(self._merge(self._runs))
+                    return
+                group, rest = self._runs[:count], self._runs[count:]
+                # The merged run takes the place of the oldest ones, so that equal keys stay in order.
+                self._runs = [self._run(self._reblocked(self._first(self._merge(group)))), *rest]
+                for run in group:
+                    run.file.delete()
+            finally:
+                self._release(self._held)
 
-    def _merge(self, runs: list[tuple[SpillFile, list[Block]]]) -> Iterator[pa.RecordBatch]:
-        cursors = [_Cursor(self, file, blocks) for file, blocks in runs]
-        cursors = [cursor for cursor in cursors if cursor.batch is not None]
+    def _first(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        if self._limit is None:
+            yield from batches
+            return
+        left = self._limit
+        for batch in batches:
+            if batch.num_rows >= left:
+                yield batch.slice(0, left)
+                return
+            left -= batch.num_rows
+            yield batch
+
+    def _openable(self) -> int:
+        """How many of the first runs may be open at once; what they take is reserved."""
+        widest = max(run.widest for run in self._runs)
+        # What is given out, what is joined to it, and a block being read or written.
+        if not self._reserve(2 * max(self._settings.batch_bytes, widest)):
+            self._too_wide(widest)
+        most = min(len(self._runs), self._settings.merge_fan_in or _MOST_OPEN)
+        count = 0
+        while count < most and self._reserve(self._runs[count].widest):
+            count += 1
+        if count < min(2, most):
+            self._too_wide(widest)
+        return count
+
+    def _merge(self, runs: Sequence[_Run]) -> Iterator[pa.RecordBatch]:
+        cursors = [_Cursor(self, run) for run in runs]
+        cursors = [cursor for cursor in cursors if cursor.held is not None]
+        pending: list[pa.RecordBatch] = []
+        size = rows = 0
         while cursors:
-            # The run whose current block ends first: rows up to there are complete in all runs. Rows of later runs that
-            # equal its last one wait, because its next block may have more of them and they came earlier.
-            number = 0
-            for i, other in enumerate(cursors):
-                if other.compare_ends(cursors[number]) < 0:
-                    number = i
-            keys, last = cursors[number].keys, cursors[number].keys.length - 1
-            pieces = [cursor.take_until(keys, last, i <= number) for i, cursor in enumerate(cursors)]
-            pieces = [piece for piece in pieces if piece is not None]
-            yield from self._sorted(pieces)
-            cursors = [cursor for cursor in cursors if cursor.batch is not None]
+            blocks = [cursor.held for cursor in cursors if cursor.held is not None]
+            starts = [cursor.start for cursor in cursors]
+            which, places, ends = merged_rows([b.keys for b in blocks], starts, self._settings.batch_rows)
+            for piece in self._pieces(blocks, which, places, self._settings.batch_bytes):
+                if pending and (
+                    size + piece.nbytes > self._settings.batch_bytes
+                    or rows + piece.num_rows > self._settings.batch_rows
+                ):
+                    yield pending[0] if len(pending) == 1 else pa.concat_batches(pending)
+                    pending, size, rows = [], 0, 0
+                pending.append(piece)
+                size += piece.nbytes
+                rows += piece.num_rows
+            blocks.clear()
+            for cursor, end in zip(cursors, ends, strict=True):
+                cursor.go_to(end)
+            cursors = [cursor for cursor in cursors if cursor.held is not None]
+        if pending:
+            yield pending[0] if len(pending) == 1 else pa.concat_batches(pending)
+
+    def _reblocked(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for batch in batches:
+            step = max(1, batch.num_rows * self._block // max(1, batch.nbytes))
+            for start in range(0, batch.num_rows, step):
+                yield batch.slice(start, step)
 
     def close(self) -> None:
-        self._batches = []
-        self._reservation.shrink(self._held)
-        self._held = 0
-        for file, _ in self._runs:
-            file.delete()
+        self._chunks, self._small = [], []
+        self._release(self._held)
+        for run in self._runs:
+            run.file.delete()
         self._runs = []
 
 
 class _Cursor:
     """The current block of a run and how far it has been given out."""
 
-    def __init__(self, runs: SortedRuns, file: SpillFile, blocks: list[Block]) -> None:
+    def __init__(self, runs: SortedRuns, run: _Run) -> None:
         self._runs = runs
-        self._file = file
-        self._blocks = iter(blocks)
-        self._start = 0
-        self.batch: pa.RecordBatch | None = None
-        self.keys: SortKeys
+        self._file = run.file
+        self._blocks = iter(run.blocks)
+        self.start = 0
+        self.held: _Held | None = None
         self._next()
 
     def _next(self) -> None:
+        self.held = None  # before the next one is read
+        self.start = 0
         block = next(self._blocks, None)
-        self.batch = None if block is None else self._file.read(block)
-        self._start = 0
-        if self.batch is not None:
-            self.keys = self._runs.keys(self.batch)
+        if block is not None:
+            batch = self._file.read(block)
+            self.held = _Held(batch, RowSource(batch), sort_keys(batch, self._runs._by), *row_bytes(batch), 0)
 
-    def compare_ends(self, other: _Cursor) -> int:
-        """Which of two current blocks ends first: negative for this one."""
-        return self.keys.compare(self.keys.length - 1, other.keys, other.keys.length - 1)
-
-    def take_until(self, keys: SortKeys, row: int, equal: bool) -> pa.RecordBatch | None:
-        """The rows not given out yet whose keys are before that row's (with `equal` also those equal to it); goes on to the
-        next block when this one is used up."""
-        assert self.batch is not None
-        end = self.keys.upper_bound(keys, row) if equal else self.keys.lower_bound(keys, row)
-        piece = self.batch.slice(self._start, end - self._start) if end > self._start else None
-        self._start = max(self._start, end)
-        if self._start == self.batch.num_rows:
+    def go_to(self, row: int) -> None:
+        self.start = row
+        if self.held is not None and row == self.held.batch.num_rows:
             self._next()
-        return piece
 
 
-def _reblocked(batches: Iterator[pa.RecordBatch], runs: SortedRuns) -> Iterator[pa.RecordBatch]:
-    for batch in batches:
-        step = runs._step(batch, runs._block)
-        for start in range(0, batch.num_rows, step):
-            yield batch.slice(start, step)
+def sort_keys(batch: pa.RecordBatch, by: Sequence[SortColumn]) -> SortKeys:
+    """The keys of a batch's rows in the order `by` (not empty)."""
+    return SortKeys([batch.column(c.key) for c in by], [c.descending for c in by], [c.nulls_first for c in by])
+
+
+def _varying(held: _Held) -> pa.Array:
+    return held.varying if held.varying is not None else pa.repeat(pa.scalar(0, pa.int64()), held.batch.num_rows)
