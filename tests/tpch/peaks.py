@@ -2,13 +2,15 @@
 
     python -m tests.tpch.peaks FOLDER [--limit 300MB] [--threads 2] [--check] [--set name=value] [q01 q03 ...]
 
-Per query: seconds, the kernel's VmHWM, and at the sampled moment of the largest RSS: anonymous and file-backed bytes, what the
-pool had given out, what Arrow's allocator held. `--check` compares the answers with DuckDB's (in this process).
+Per query: seconds, the kernel's VmHWM, and at the sampled moment of the largest RSS: anonymous and file-backed bytes, what
+the pool had given out, what Arrow's allocator and the C heap held (beyond its bytes at start), what the C heap had free.
+`--check` compares the answers with DuckDB's (in this process).
 """
 
 from __future__ import annotations
 
 import argparse
+import ctypes
 import json
 import subprocess
 import sys
@@ -31,6 +33,23 @@ def status() -> dict[str, int]:
     return found
 
 
+class _Heap(ctypes.Structure):
+    """glibc's struct mallinfo2."""
+
+    _fields_ = [
+        (name, ctypes.c_size_t)
+        for name in "arena ordblks smblks hblks hblkhd usmblks fsmblks uordblks fordblks keepcost".split()
+    ]
+
+
+def heap() -> dict[str, int]:
+    """Bytes of the C heap in use (small blocks and mapped ones), and free ones that it keeps."""
+    call = ctypes.CDLL(None).mallinfo2
+    call.restype = _Heap
+    found = call()
+    return {"heap": found.uordblks + found.hblkhd, "heap_free": found.fordblks}
+
+
 def child(name: str, folder: Path, settings: dict[str, Any], answer: bool) -> dict[str, Any]:
     """Run one query here and say what it took."""
     import pyarrow as pa
@@ -49,9 +68,10 @@ def child(name: str, folder: Path, settings: dict[str, Any], answer: bool) -> di
             while not stop.wait(0.004):
                 now = status()
                 if now["VmRSS"] > top["VmRSS"]:
-                    top.update(now, pool=session._pool.used, arrow=pa.total_allocated_bytes())
+                    top.update(now, pool=session._pool.used, arrow=pa.total_allocated_bytes(), **heap())
 
         thread = threading.Thread(target=sample)
+        start_heap = heap()["heap"]
         weight = status()["VmRSS"]
         start = time.perf_counter()
         thread.start()
@@ -68,6 +88,7 @@ def child(name: str, folder: Path, settings: dict[str, Any], answer: bool) -> di
         thread.join()
         report = {
             "seconds": seconds, "weight": weight, "hwm": status()["VmHWM"], "anon": top.get("RssAnon", 0),
+            "heap": top.get("heap", 0), "heap_free": top.get("heap_free", 0), "start_heap": start_heap,
             "file": top.get("RssFile", 0), "pool": top.get("pool", 0), "arrow": top.get("arrow", 0),
             "pool_peak": session._pool.peak, "capacity": session._pool.capacity, "spilled": session._spill.written,
             "error": error, "arrow_peak": pa.default_memory_pool().max_memory(),
@@ -92,7 +113,7 @@ def main() -> None:
         print(json.dumps(child(options.names[0], options.folder, settings, options.check)))
         return
     names = options.names or sorted(path.stem for path in (Path(__file__).parent / "queries").glob("*.sql"))
-    print("query  wall_s    hwm   anon   file |   pool  arrow | pool peak of capacity  arrow peak  spilled   (MB)")
+    print("query  wall_s    hwm   anon   file |   pool  arrow   heap (free) | pool peak of capacity  arrow peak  spilled   (MB)")
     over = []
     for name in names:
         kept = [part for part in sys.argv[1:] if part not in options.names and part != str(options.folder)]
@@ -111,7 +132,7 @@ def main() -> None:
         over += [name] if verdict else []
         print(
             f"{name}  {r['seconds']:7.2f} {mb['hwm']:6.0f} {mb['anon']:6.0f} {mb['file']:6.0f} | {mb['pool']:6.0f} "
-            f"{mb['arrow']:6.0f} | {mb['pool_peak']:6.0f} of {mb['capacity']:6.0f} {mb['arrow_peak']:11.0f} "
+            f"{mb['arrow']:6.0f} {mb['heap'] - mb['start_heap']:6.0f} {mb['heap_free']:6.0f} | {mb['pool_peak']:6.0f} of {mb['capacity']:6.0f} {mb['arrow_peak']:11.0f} "
             f"{mb['spilled']:9.0f}  {verdict}",
             flush=True,
         )
