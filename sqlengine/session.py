@@ -25,6 +25,7 @@ from sqlengine.plan.nodes import Plan, Scan
 from sqlengine.relation import Relation
 from sqlengine.runtime.allocators import choose_allocators
 from sqlengine.runtime.cancel import Cancel
+from sqlengine.runtime.guard import MemoryGuard, QueryPeaks
 from sqlengine.runtime.memory import MemoryPool
 from sqlengine.runtime.process_watch import default_memory_limit, operator_budget, process_rss
 from sqlengine.runtime.spill import SpillDirectory
@@ -55,17 +56,19 @@ class Session:
         self._spill = SpillDirectory.open(chosen)
         # Every import that a query needs is done by now, so this is what the process weighs before any work.
         self._weight = process_rss()
-        self._pool = self._new_pool()
+        self._guard = self._new_guard()
+        self._pool = self._guard.pool
 
-    def _new_pool(self) -> MemoryPool:
+    def _new_guard(self) -> MemoryGuard:
         limit, _ = self._limit()
         capacity = operator_budget(limit, self._weight)
         if limit <= self._weight or capacity <= 0:
             raise MemoryLimitError(
-                f"memory_limit {format_bytes(limit)} is below what the process weighs already, {format_bytes(self._weight)}",
-                hint=f"set memory_limit to at least {format_bytes(self._weight + (64 << 20))}",
+                f"memory_limit {format_bytes(limit)} is below what the process weighs already,
+                {format_bytes(self._weight)}", hint=f"set memory_limit to at least {format_bytes(self._weight + (64 <<
+                20))}",
             )
-        return MemoryPool(capacity)
+        return MemoryGuard(limit, self._weight, MemoryPool(capacity))
 
     def _limit(self) -> tuple[int, str]:
         if self._settings.memory_limit:
@@ -74,8 +77,8 @@ class Session:
         return found.bytes, found.source
 
     def sql(self, query: str, *, source: str = "<command>") -> Relation:
-        """Bind one or more statements. A query gives a lazy relation; other statements run at once. The relation of the last
-        statement is returned."""
+        """Bind one or more statements. A query gives a lazy relation; other statements run at once. The relation of
+        the last statement is returned."""
         relations = [self._statement(parsed) for parsed in parse(query, source)]
         if not relations:
             raise InterfaceError("there is no statement in the text", code="empty_statement")
@@ -151,7 +154,8 @@ class Session:
             before, self._settings = self._settings, changed
         try:
             if name.lower() == "memory_limit":
-                self._pool = self._new_pool()
+                self._guard = self._new_guard()
+                self._pool = self._guard.pool
         except MemoryLimitError:
             self._settings = before
             raise
@@ -179,10 +183,12 @@ class Session:
         spilled = self._spill.written
         with self._lock:
             self._running.add(context.cancel)
+        peaks = QueryPeaks()
         try:
-            for batch in LocalBackend(context).run(self._operators(plan, context)):
-                rows += batch.num_rows
-                yield batch
+            with self._guard.watching(context.cancel) as peaks:
+                for batch in LocalBackend(context).run(self._operators(plan, context)):
+                    rows += batch.num_rows
+                    yield batch
         finally:
             with self._lock:
                 self._running.discard(context.cancel)
@@ -191,6 +197,9 @@ class Session:
                     "rows": rows,
                     "seconds": time.perf_counter() - started,
                     "pool_peak": context.pool.peak,
+                    "peak_rss": peaks.rss,
+                    "unattributed": peaks.unattributed,
+                    "memory_limit": self._guard.limit,
                     "spilled": self._spill.written - spilled,
                 }
 

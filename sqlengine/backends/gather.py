@@ -1,8 +1,8 @@
 """A gather: several tasks run on threads, one consumer takes their batches, in the order of the input if wanted.
 
-Each producer has a short queue of its own (back-pressure). Scans set `task.position` to the place of the split they read
-and take splits in rising order, so a producer never goes back; the consumer may take the batch at the head of a queue once
-every other producer has something later in its queue or is at a later position itself.
+Each producer has a short queue of its own (back-pressure). Scans set `task.position` to the place of the split they
+read and take splits in rising order, so a producer never goes back; the consumer may take the batch at the head of a
+queue once every other producer has something later in its queue or is at a later position itself.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any
 import pyarrow as pa
 
 from sqlengine.runtime.cancel import Cancel
+from sqlengine.runtime.memory import MemoryPool
 
 _QUEUED_BATCHES = 2
 
@@ -35,11 +36,14 @@ class Producer:
 class Gather:
     """Run `work(number, gather)` on `count` threads; iterate to take what they `put`."""
 
-    def __init__(self, count: int, work: Callable[[int, Gather], None], ordered: bool, cancel: Cancel) -> None:
+    def __init__(
+        self, count: int, work: Callable[[int, Gather], None], ordered: bool, cancel: Cancel, pool: MemoryPool
+    ) -> None:
         self._changed = threading.Condition()
         self._producers = [Producer() for _ in range(count)]
         self._ordered = ordered
         self._cancel = cancel
+        self._pool = pool
         self._error: BaseException | None = None
         self.stopped = False
         self._threads = [
@@ -78,7 +82,7 @@ class Gather:
         producer = self._producers[number]
         with self._changed:
             producer.position = position
-            while len(producer.queue) >= _QUEUED_BATCHES and not self.stopped:
+            while len(producer.queue) >= (1 if self._pool.slow else _QUEUED_BATCHES) and not self.stopped:
                 self._changed.wait(0.1)
                 self._cancel.check()
             self.check()

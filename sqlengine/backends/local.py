@@ -4,8 +4,8 @@
 2. The seam is replaced by a `StageInput` that knows the real size; `adapt` decides what depends on it.
 3. When no seam is left, the rest is the result's pipeline, pulled by the consumer.
 
-A pipeline (a tree down to its stage inputs) is admitted as a whole: the floors of its consumer and of all producers below
-its gathers at once. When they do not fit, parallelism falls first, then the size of batches.
+A pipeline (a tree down to its stage inputs) is admitted as a whole: the floors of its consumer and of all producers
+below its gathers at once. When they do not fit, parallelism falls first, then the size of batches.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from sqlengine.backends.gather import Gather
 from sqlengine.backends.worker import Batches, Profile, declare_floors, open_stream, pipeline, task_floor
@@ -98,8 +99,9 @@ class LocalBackend:
     def open_input(self, operator: Operator, task: Task) -> Batches:
         match operator:
             case HeldInput():
-                if operator.name in task.tables:
-                    return task.tables[operator.name].read(0)
+                held: PartitionedBuffer | None = task.tables.get(operator.name)
+                if held is not None:
+                    return held.read(0)
                 return self._stages[self._held[operator.name]].read(0)
             case StageInput():
                 shuffle = self._stages[operator.stage]
@@ -125,7 +127,8 @@ def _replace_node(root: Operator, target: Operator, swap: Callable[[Operator], O
 
 
 def next_seam(operator: Operator) -> Operator | None:
-    """The next stage to run: the deepest exchange (or held plan) with no other below it, build sides before probe sides."""
+    """The next stage to run: the deepest exchange (or held plan) with no other below it, build sides before probe
+    sides."""
     if isinstance(operator, HeldPlan):
         return next_seam(operator.inputs[0]) or operator
     for child in reversed(operator.inputs):
@@ -186,7 +189,7 @@ class Pipeline:
                     task.close_reservations()
             writer.finish()
 
-        for _ in Gather(count, work, False, self._context.cancel):
+        for _ in Gather(count, work, False, self._context.cancel, self._context.pool):
             pass
 
     def _open_exchange(self, exchange: Exchange, task: Task) -> Batches:
@@ -210,13 +213,14 @@ class Pipeline:
                     stream.close()  # type: ignore[attr-defined]
                     producer.close_reservations()
 
-        return iter(Gather(count, work, self.settings.preserve_order, self._context.cancel))
+        return iter(Gather(count, work, self.settings.preserve_order, self._context.cancel, self._context.pool))
 
     def _width(self, units: int | None) -> int:
         return self.threads if units is None else min(self.threads, units)
 
     def _stage(self, units: int | None, count: int) -> tuple[StageState, Callable[[int], Iterator[int | None]]]:
-        """The shared state of a stage and the units each thread runs: partitions from one queue, or one run per thread."""
+        """The shared state of a stage and the units each thread runs: partitions from one queue, or one run per
+        thread."""
         if units is None:
             return StageState(count), lambda number: iter((None,))
         if units == 1:
@@ -261,8 +265,8 @@ class Pipeline:
 
 
 def _units(root: Operator) -> int | None:
-    """How many runs a pipeline takes: one per partition of its hash inputs, None for one per thread over a queue of splits,
-    1 where the rows are in one place."""
+    """How many runs a pipeline takes: one per partition of its hash inputs, None for one per thread over a queue of
+    splits, 1 where the rows are in one place."""
     splits = False
     for operator in pipeline(root):
         match operator:
@@ -290,8 +294,9 @@ def _fit(root: Operator, context: QueryContext) -> tuple[int, Settings, int]:
             break
         settings = replace(settings, batch_bytes=max(_SMALLEST_BATCH, settings.batch_bytes // 2))
     raise MemoryLimitError(
-        f"this query needs at least {format_bytes(floor)} for its operators, the memory limit leaves {format_bytes(capacity)}",
-        hint=f"SET memory_limit to at least {format_bytes(settings.memory_limit + floor - capacity)}",
+        f"this query needs at least {format_bytes(floor)} for its operators, the memory limit leaves
+        {format_bytes(capacity)}", hint=f"SET memory_limit to at least {format_bytes(settings.memory_limit + floor -
+        capacity)}",
     )
 
 

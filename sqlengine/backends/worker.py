@@ -1,4 +1,5 @@
-"""Running one task: open the streams of a tree of operators, measured, and knowing its floor. What every backend shares."""
+"""Running one task: open the streams of a tree of operators, measured, and knowing its floor. What every backend
+shares."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
 """Read the splits of a source and keep the rows that pass the scan's filters.
 
-Source operator: the tasks of a stage take splits from one queue, in the order of the source. Memory: what the source says
-that reading one split holds, plus the batch given out. `bounds` are conditions for skipping row groups; `filters` are exact.
+Source operator: the tasks of a stage take splits from one queue, in the order of the source. Memory: what the source
+says that reading one split holds, plus the batch given out. `bounds` are conditions for skipping row groups; `filters`
+are exact.
 """
 
 from __future__ import annotations
@@ -37,8 +38,10 @@ class ScanSplits(Operator):
         read_schema = pa.schema([pa.field(key, self.source.schema.field(name).type) for name, key in self.columns])
         keep = self.schema.names
         whole = read_schema.names == keep
-        limits = ReadLimits(task.settings.batch_rows, task.settings.batch_bytes)
         for split in task.take(self, lambda: self.source.splits(names, self.bounds)):
+            limits = ReadLimits(
+                task.settings.batch_rows, task.settings.batch_bytes // (4 if task.memory.pool.slow else 1)
+            )
             task.position = split.index
             left = self.limit
             for raw in self.source.read(split, names, self.bounds, limits):

@@ -1,1 +1,2 @@
-"""What running queries share: the memory pool, spill files, the two containers that hold rows, metrics, cancellation."""
+"""What running queries share: the memory pool, spill files, the two containers that hold rows, metrics,
+cancellation."""

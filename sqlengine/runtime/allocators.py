@@ -1,13 +1,13 @@
 """Which allocators serve the process, so that its RSS follows what is allocated.
 
-The budget is about resident bytes, so memory that is free must go back to the system soon. Measured on TPC-H SF 1 with two
-threads: mimalloc (Arrow's default) keeps 50 to 90 MB that nobody uses, jemalloc about 10, at no more CPU time. glibc raises
-its threshold for mapping a block to the largest one freed so far, after which blocks of megabytes stay in the heap and tear
-it up; fixed thresholds prevent that.
+The budget is about resident bytes, so memory that is free must go back to the system soon. Measured on TPC-H SF 1 with
+two threads: mimalloc (Arrow's default) keeps 50 to 90 MB that nobody uses, jemalloc about 10, at no more CPU time.
+glibc raises its threshold for mapping a block to the largest one freed so far, after which blocks of megabytes stay in
+the heap and tear it up; fixed thresholds prevent that.
 
 Both choices are the process's, unless ARROW_DEFAULT_MEMORY_POOL or the MALLOC_ variables show that somebody has chosen
-already. Arrow looks at its variable once, when it is imported: where that came before, only what Python asks for can still
-be moved.
+already. Arrow looks at its variable once, when it is imported: where that came before, only what Python asks for can
+still be moved.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import threading
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of malloc.h
 _MAPPED_BLOCK = 256 << 10  # blocks of at least this size are returned when they are freed
 _KEPT_TOP = 1 << 20  # free bytes at the heap's end that are kept
+_DECAY_MS = 200  # up to here shorter is not slower
 
 _lock = threading.Lock()
 _chosen = False
@@ -44,6 +45,7 @@ def choose_allocators() -> None:
             pa.set_memory_pool(pa.jemalloc_memory_pool())
         if not any(name.startswith("MALLOC_") for name in os.environ):
             _set_thresholds()
+        hold_freed_memory(True)
 
 
 def _set_thresholds() -> None:
@@ -51,6 +53,15 @@ def _set_thresholds() -> None:
     if mallopt is not None:
         mallopt(_M_MMAP_THRESHOLD, _MAPPED_BLOCK)
         mallopt(_M_TRIM_THRESHOLD, _KEPT_TOP)
+
+
+def hold_freed_memory(hold: bool) -> None:
+    """Whether freed memory of Arrow may stay for the next allocation (a fraction of a second), or goes back at once,
+    which costs page faults."""
+    import pyarrow as pa
+
+    if pa.default_memory_pool().backend_name == "jemalloc":
+        pa.jemalloc_set_decay_ms(_DECAY_MS if hold else 0)
 
 
 def release_free_memory() -> None:

@@ -9,7 +9,8 @@ from sqlengine.errors import Error, Interrupted, QueryTimeout
 
 
 class Cancel:
-    """Set once, from any thread; `check()` raises in the threads that work. `deadline` is in `time.monotonic()` seconds."""
+    """Set once, from any thread; `check()` raises in the threads that work. `deadline` is in `time.monotonic()`
+    seconds."""
 
     def __init__(self, deadline: float | None = None, timeout: float | None = None) -> None:
         self._event = threading.Event()

@@ -9,6 +9,9 @@ One exception to "nobody forces another to spill": finished stage outputs (`regi
 operator runs, are pushed to disk before a task waits. That is done outside the lock, since it writes files.
 
 Floors of a task are held by its `TaskMemory`; a reservation uses its floor first and the pool's free bytes after it.
+
+The pool knows what is reserved, not what is resident. Whoever compares the two (`MemoryGuard`) may lower the `ceiling`,
+up to which reservations that can spill grow, and set `slow`, at which readers and queues take less at a time.
 """
 
 from __future__ import annotations
@@ -16,7 +19,8 @@ from __future__ import annotations
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -44,6 +48,8 @@ class MemoryPool:
 
     def __init__(self, capacity: int) -> None:
         self.capacity = capacity
+        self.ceiling = capacity
+        self.slow = False
         self._used = 0
         self.peak = 0
         self._lock = threading.RLock()
@@ -69,27 +75,53 @@ class MemoryPool:
         turn = object()
         with self._lock:
             if floor == 0:  # takes nothing, so it need not queue (stage outputs)
-                return self._admitted(name, 0)
+                return self._admitted(name, 0, cancel)
             self._queue.append(turn)
             try:
-                while self._queue[0] is not turn or self._used + floor > self.capacity:
+                while self._queue[0] is not turn or not self._has_room(floor):
                     if self._queue[0] is turn and self._evict():
                         continue
-                    if self._queue[0] is not turn or self._used + floor > self.capacity:
+                    if self._queue[0] is not turn or not self._has_room(floor):
                         self._freed.wait(0.1)
                     if cancel is not None:
                         cancel.check()
-                return self._admitted(name, floor)
+                return self._admitted(name, floor, cancel)
             finally:
                 self._queue.remove(turn)
                 self._freed.notify_all()
 
-    def _admitted(self, name: str, floor: int) -> TaskMemory:
+    def _has_room(self, floor: int) -> bool:
+        # Alone, a task runs whatever the ceiling says: waiting would not lower what is resident.
+        return self._used + floor <= (self.ceiling if self._floors else self.capacity)
+
+    def _admitted(self, name: str, floor: int, cancel: Cancel | None) -> TaskMemory:
         self._take(floor)
         self._floors += floor
-        task = TaskMemory(self, name, floor)
+        task = TaskMemory(self, name, floor, cancel)
         self._tasks.add(task)
         return task
+
+    def lower_ceiling(self, ceiling: int) -> None:
+        """Bound what spilling reservations may take; the capacity gives all back."""
+        with self._lock:
+            raised = ceiling > self.ceiling
+            self.ceiling = max(0, min(self.capacity, ceiling))
+            if raised:
+                self._freed.notify_all()
+
+    def evict(self) -> bool:
+        """Write one finished stage output to disk; false when there is none in memory. Not for a running task."""
+        with self._lock:
+            return self._evict()
+
+    def largest_query(self) -> Cancel | None:
+        """The cancellation of the query that has most reserved."""
+        with self._lock:
+            sizes: dict[Cancel, int] = {}
+            for task in self._tasks:
+                if task.query is not None:
+                    sizes[task.query] = sizes.get(task.query, 0) + task.floor + sum(r.size for r in task.open)
+        return max(sizes, key=lambda query: sizes[query], default=None)
 
     def register_evictable(self, owner: object, evict: Callable[[], int]) -> None:
         """`evict()` frees memory that no running task uses (finished stage outputs) and returns the bytes; called
@@ -138,8 +170,9 @@ class MemoryPool:
 class TaskMemory:
     """What an admitted task may use: its floor, of which each reservation has its part."""
 
-    def __init__(self, pool: MemoryPool, name: str, floor: int) -> None:
+    def __init__(self, pool: MemoryPool, name: str, floor: int, query: Cancel | None = None) -> None:
         self.pool = pool
+        self.query = query
         self.name = name
         self.floor = floor
         self.open: set[Reservation] = set()
@@ -188,12 +221,12 @@ class Reservation:
             wanted = max(0, self.size + n - self.floor)
             extra = wanted - above
             if extra > 0:
-                if pool._used + extra > pool.capacity:
+                if pool._used + extra > (pool.ceiling if self.spills else pool.capacity):
                     return False
                 if self.spills:
                     # Floors, and what cannot spill, are spoken for; those above their floor share the rest.
                     sharing = pool._sharing + (0 if above else 1)
-                    if wanted * sharing > pool.capacity - pool._floors - pool._unspillable:
+                    if wanted * sharing > pool.ceiling - pool._floors - pool._unspillable:
                         return False
                     pool._sharing = sharing
                 else:
@@ -211,7 +244,7 @@ class Reservation:
         pool = self._pool
         raise MemoryLimitError(
             f"{self.operator} of {self._task.name} needs {format_bytes(n)} more (it has {format_bytes(self.size)}); "
-            f"{format_bytes(pool.used)} of {format_bytes(pool.capacity)} are taken{_table(pool.holders()[:5])}",
+            f"{format_bytes(pool.used)} of {format_bytes(pool.capacity)} are taken{holders_table(pool.holders()[:5])}",
             hint="raise memory_limit, or lower threads, batch_rows or batch_bytes",
         )
 
@@ -234,6 +267,16 @@ class Reservation:
                 pool._sharing -= 1
             pool._give(above - still)
 
+    @contextmanager
+    def borrowed(self, n: int) -> Iterator[bool]:
+        """`n` bytes for as long as the block runs, for a working copy; false when they are refused."""
+        granted = self.try_grow(n)
+        try:
+            yield granted
+        finally:
+            if granted:
+                self.shrink(n)
+
     def close(self) -> None:
         with self._pool._lock:
             self.shrink(self.size)
@@ -246,7 +289,7 @@ class Reservation:
         self.close()
 
 
-def _table(holders: list[Holder]) -> str:
+def holders_table(holders: list[Holder]) -> str:
     """The largest holders as aligned lines below a message, or nothing."""
     rows = [
         (h.operator, format_bytes(h.bytes), f"floor {format_bytes(h.floor)}", "spills" if h.spills else "cannot spill")

@@ -2,7 +2,7 @@
 
 `memory_limit` bounds the RSS of the process tree. What operators share is that limit minus what the process weighed
 at start minus a margin for allocator slack (`operator_budget`). While queries run, a `ProcessWatch` samples the RSS
-and reports a pressure level when it changes; `reconcile` sets pool, Arrow and RSS side by side, and what nobody
+(what follows from it is decided in `guard`); `reconcile` sets pool, Arrow and RSS side by side, and what nobody
 accounts for is shown as unattributed.
 """
 
@@ -12,18 +12,16 @@ import os
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from enum import IntEnum
 from pathlib import Path
 
 import psutil
 import pyarrow as pa
 
 from sqlengine.runtime.allocators import release_free_memory
-from sqlengine.runtime.events import record_event
 from sqlengine.settings import format_bytes
 
 _LIMIT_SHARE = 0.8
-_MARGIN_SHARE = 0.1
+MARGIN_SHARE = 0.1
 _LEAST_BUDGET = 1 << 20
 _UNLIMITED = 1 << 60  # cgroup v1 writes "no limit" as a huge number
 _PAGE = os.sysconf("SC_PAGE_SIZE")
@@ -80,7 +78,7 @@ def cgroup_limit(
 def operator_budget(limit: int, baseline_rss: int) -> int:
     """What operators may share: `limit` minus the process's weight at start minus a tenth for the allocator's slack. At
     least 1 MiB, so that a limit below the baseline fails at admission, with the numbers in the message."""
-    return max(_LEAST_BUDGET, limit - baseline_rss - int(limit * _MARGIN_SHARE))
+    return max(_LEAST_BUDGET, limit - baseline_rss - int(limit * MARGIN_SHARE))
 
 
 def process_rss() -> int:
@@ -142,87 +140,40 @@ def reconcile(reserved: int, baseline: int, rss: int | None = None) -> Reconcili
     return Reconciliation(rss, baseline, reserved, arrow, max(0, rss - baseline - max(reserved, arrow)))
 
 
-class Pressure(IntEnum):
-    """How near the RSS is to the limit, and so what to do: nothing, slow intake and shrink batches, spill, stop."""
-
-    NONE = 0
-    SLOW = 1
-    SPILL = 2
-    OVER = 3
-
-
-_LEVELS = ((1.0, Pressure.OVER), (0.95, Pressure.SPILL), (0.85, Pressure.SLOW))
-
-
-def pressure_of(rss: int, limit: int) -> Pressure:
-    return next((level for share, level in _LEVELS if rss >= share * limit), Pressure.NONE)
-
-
 class ProcessWatch:
-    """Samples the RSS of the process tree every `interval` seconds on a daemon thread. `changed(level, rss)` is
-    called on that thread when the level has changed, after freed memory was given back if it has risen. `peak` and
-    `rss` are bytes."""
+    """Samples the RSS of the process tree every `interval` seconds on a daemon thread, and calls `sampled(rss)` there.
+    `peak` and `rss` are bytes. May be started again after it was stopped."""
 
     def __init__(
-        self,
-        limit: int,
-        changed: Callable[[Pressure, int], None] | None = None,
-        interval: float = 0.1,
-        measure: Callable[[], int] = tree_rss,
+        self, sampled: Callable[[int], None], interval: float = 0.025, measure: Callable[[], int] = tree_rss
     ) -> None:
-        self.limit = limit
-        self._changed = changed
+        self._sampled = sampled
         self._interval = interval
         self._measure = measure
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
-        self.level = Pressure.NONE
         self.rss = self.peak = measure()
 
-    def start(self) -> ProcessWatch:
+    def start(self) -> None:
         if self._thread is None:
-            self._stop.clear()
-            self._thread = threading.Thread(target=self._run, name="sqlengine-memory", daemon=True)
+            self._stop = stop = threading.Event()
+            self._thread = threading.Thread(target=self._run, args=(stop,), name="sqlengine-memory", daemon=True)
             self._thread.start()
-        return self
 
-    def sample(self) -> Pressure:
+    def sample(self) -> int:
         """Measure now."""
         self.rss = self._measure()
         self.peak = max(self.peak, self.rss)
-        level = pressure_of(self.rss, self.limit)
-        if level > self.level and level >= Pressure.SLOW:
-            freed = release_memory()
-            if freed:
-                record_event("release", "process", freed, f"returned {format_bytes(freed)} to the system")
-                self.rss = self._measure()
-                level = pressure_of(self.rss, self.limit)
-        if level != self.level:
-            rising = level > self.level
-            self.level = level
-            if rising:
-                record_event(
-                    "throttle",
-                    "process",
-                    self.rss,
-                    f"resident memory {format_bytes(self.rss)} of {format_bytes(self.limit)}: {level.name.lower()}",
-                )
-            if self._changed is not None:
-                self._changed(level, self.rss)
-        return level
+        self._sampled(self.rss)
+        return self.rss
 
     def stop(self) -> None:
+        """The thread ends at once, or when what it is doing is done."""
         thread, self._thread = self._thread, None
         self._stop.set()
-        if thread is not None:
-            thread.join(2 * self._interval + 1)
+        if thread is not None and thread is not threading.current_thread():
+            thread.join(1.0)
 
-    def _run(self) -> None:
-        while not self._stop.wait(self._interval):
+    def _run(self, stop: threading.Event) -> None:
+        while not stop.wait(self._interval):
             self.sample()
-
-    def __enter__(self) -> ProcessWatch:
-        return self.start()
-
-    def __exit__(self, *error: object) -> None:
-        self.stop()

@@ -8,7 +8,6 @@ import psutil
 import pyarrow as pa
 
 from sqlengine.runtime.process_watch import (
-    Pressure,
     ProcessWatch,
     cgroup_limit,
     default_memory_limit,
@@ -74,19 +73,20 @@ def test_reconciliation_shows_what_nobody_accounts_for():
     assert release_memory() >= 0
 
 
-def test_watch_reports_changes_of_level_once():
-    values = [10]
+def test_watch_samples_until_stopped_and_leaves_no_thread():
     seen = []
     arrived = threading.Event()
 
-    def changed(level, rss):
-        seen.append(level)
+    def sampled(rss):
+        seen.append(rss)
         arrived.set()
 
-    with ProcessWatch(100, changed, 0.01, lambda: values[0]) as watch:
-        for value, level in ((90, Pressure.SLOW), (96, Pressure.SPILL), (120, Pressure.OVER), (20, Pressure.NONE)):
-            arrived.clear()
-            values[0] = value
-            assert arrived.wait(2)
-            assert watch.level is level
-    assert seen == [Pressure.SLOW, Pressure.SPILL, Pressure.OVER, Pressure.NONE] and watch.peak == 120
+    values = iter([10, 90, 120, *[20] * 10_000])
+    watch = ProcessWatch(sampled, 0.005, lambda: next(values))
+    watch.start()
+    for _ in range(3):
+        arrived.clear()
+        assert arrived.wait(2)
+    watch.stop()
+    assert seen[:2] == [90, 120] and watch.peak == 120
+    assert not any(thread.name == "sqlengine-memory" for thread in threading.enumerate())

@@ -2,9 +2,9 @@
 
     python -m tests.tpch.peaks FOLDER [--limit 300MB] [--threads 2] [--check] [--set name=value] [q01 q03 ...]
 
-Per query: seconds, the kernel's VmHWM, and at the sampled moment of the largest RSS: anonymous and file-backed bytes, what
-the pool had given out, what Arrow's allocator and the C heap held (beyond its bytes at start), what the C heap had free.
-`--check` compares the answers with DuckDB's (in this process).
+Per query: seconds, the kernel's VmHWM, and at the sampled moment of the largest RSS: anonymous and file-backed bytes,
+what the pool had given out, what Arrow's allocator and the C heap held (beyond its bytes at start), what the C heap
+had free. `--check` compares the answers with DuckDB's (in this process).
 """
 
 from __future__ import annotations
@@ -113,7 +113,10 @@ def main() -> None:
         print(json.dumps(child(options.names[0], options.folder, settings, options.check)))
         return
     names = options.names or sorted(path.stem for path in (Path(__file__).parent / "queries").glob("*.sql"))
-    print("query  wall_s    hwm   anon   file |   pool  arrow   heap (free) | pool peak of capacity  arrow peak  spilled   (MB)")
+    print(
+        "query  wall_s    hwm   anon   file |   pool  arrow   heap (free) | pool peak of capacity  arrow peak  spilled 
+         (MB)"
+    )
     over = []
     for name in names:
         kept = [part for part in sys.argv[1:] if part not in options.names and part != str(options.folder)]
@@ -132,8 +135,8 @@ def main() -> None:
         over += [name] if verdict else []
         print(
             f"{name}  {r['seconds']:7.2f} {mb['hwm']:6.0f} {mb['anon']:6.0f} {mb['file']:6.0f} | {mb['pool']:6.0f} "
-            f"{mb['arrow']:6.0f} {mb['heap'] - mb['start_heap']:6.0f} {mb['heap_free']:6.0f} | {mb['pool_peak']:6.0f} of {mb['capacity']:6.0f} {mb['arrow_peak']:11.0f} "
-            f"{mb['spilled']:9.0f}  {verdict}",
+            f"{mb['arrow']:6.0f} {mb['heap'] - mb['start_heap']:6.0f} {mb['heap_free']:6.0f} | {mb['pool_peak']:6.0f}
+            of {mb['capacity']:6.0f} {mb['arrow_peak']:11.0f} " f"{mb['spilled']:9.0f}  {verdict}",
             flush=True,
         )
     print("all within the limit" if not over else f"not within: {' '.join(over)}")
