@@ -64,9 +64,9 @@ class Session:
         capacity = operator_budget(limit, self._weight)
         if limit <= self._weight or capacity <= 0:
             raise MemoryLimitError(
-                f"memory_limit {format_bytes(limit)} is below what the process weighs already,
-                {format_bytes(self._weight)}", hint=f"set memory_limit to at least {format_bytes(self._weight + (64 <<
-                20))}",
+                f"memory_limit {format_bytes(limit)} is below what the process weighs already, "
+                f"{format_bytes(self._weight)}",
+                hint=f"set memory_limit to at least {format_bytes(self._weight + (64 << 20))}",
             )
         return MemoryGuard(limit, self._weight, MemoryPool(capacity))
 

@@ -294,9 +294,9 @@ def _fit(root: Operator, context: QueryContext) -> tuple[int, Settings, int]:
             break
         settings = replace(settings, batch_bytes=max(_SMALLEST_BATCH, settings.batch_bytes // 2))
     raise MemoryLimitError(
-        f"this query needs at least {format_bytes(floor)} for its operators, the memory limit leaves
-        {format_bytes(capacity)}", hint=f"SET memory_limit to at least {format_bytes(settings.memory_limit + floor -
-        capacity)}",
+        f"this query needs at least {format_bytes(floor)} for its operators, "
+        f"the memory limit leaves {format_bytes(capacity)}",
+        hint=f"SET memory_limit to at least {format_bytes(settings.memory_limit + floor - capacity)}",
     )
 
 

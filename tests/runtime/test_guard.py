@@ -88,17 +88,21 @@ def test_over_the_limit_for_long_ends_the_largest_query_with_the_holders(monkeyp
     machine = Machine()
     small, large = Cancel(), Cancel()
     pool = machine.pool
-    with machine.guard.watching(small), machine.guard.watching(large):
-        with pool.admit("small", 1 * MB, small), pool.admit("large", 2 * MB, large) as task:
-            held = task.reservation("HashJoin", 2 * MB, True)
-            assert held.try_grow(40 * MB)
-            machine.becomes(301 * MB)
-            deadline = time.monotonic() + 2
-            while not large.cancelled and time.monotonic() < deadline:
-                time.sleep(0.01)
-            with pytest.raises(MemoryLimitError, match=r"over the memory limit(.|\n)*HashJoin +40.0 MiB"):
-                large.check()
-            assert not small.cancelled
+    with (
+        machine.guard.watching(small),
+        machine.guard.watching(large),
+        pool.admit("small", 1 * MB, small),
+        pool.admit("large", 2 * MB, large) as task,
+    ):
+        held = task.reservation("HashJoin", 2 * MB, True)
+        assert held.try_grow(40 * MB)
+        machine.becomes(301 * MB)
+        deadline = time.monotonic() + 2
+        while not large.cancelled and time.monotonic() < deadline:
+            time.sleep(0.01)
+        with pytest.raises(MemoryLimitError, match=r"over the memory limit(.|\n)*HashJoin +40.0 MiB"):
+            large.check()
+        assert not small.cancelled
 
 
 def test_idle_sessions_have_no_thread() -> None:

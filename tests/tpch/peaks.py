@@ -114,8 +114,7 @@ def main() -> None:
         return
     names = options.names or sorted(path.stem for path in (Path(__file__).parent / "queries").glob("*.sql"))
     print(
-        "query  wall_s    hwm   anon   file |   pool  arrow   heap (free) | pool peak of capacity  arrow peak  spilled 
-         (MB)"
+        "query  wall_s    hwm   anon   file |   pool  arrow   heap (free) | pool peak of  capacity   arrow  spilled (MB)"
     )
     over = []
     for name in names:
@@ -135,8 +134,8 @@ def main() -> None:
         over += [name] if verdict else []
         print(
             f"{name}  {r['seconds']:7.2f} {mb['hwm']:6.0f} {mb['anon']:6.0f} {mb['file']:6.0f} | {mb['pool']:6.0f} "
-            f"{mb['arrow']:6.0f} {mb['heap'] - mb['start_heap']:6.0f} {mb['heap_free']:6.0f} | {mb['pool_peak']:6.0f}
-            of {mb['capacity']:6.0f} {mb['arrow_peak']:11.0f} " f"{mb['spilled']:9.0f}  {verdict}",
+            f"{mb['arrow']:6.0f} {mb['heap'] - mb['start_heap']:6.0f} {mb['heap_free']:6.0f} | "
+            f"{mb['pool_peak']:9.0f} of {mb['capacity']:9.0f} {mb['arrow_peak']:7.0f} {mb['spilled']:8.0f}  {verdict}",
             flush=True,
         )
     print("all within the limit" if not over else f"not within: {' '.join(over)}")
