@@ -13,7 +13,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 from sqlengine.backends.gather import Gather
 from sqlengine.backends.worker import Batches, Profile, declare_floors, open_stream, pipeline, task_floor
