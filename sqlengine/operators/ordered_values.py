@@ -41,7 +41,9 @@ def group_values(spec: AggregateSpec, batch: pa.RecordBatch, groups: pa.Array, c
     if spec.distinct and spec.args:
         batch, groups = _distinct(batch, groups, spec.args)
     if spec.name in _SORTED_BY_VALUE:
-        batch, groups = _reordered(batch, groups, (SortColumn(spec.args[0]),))
+        # WITHIN GROUP (ORDER BY x DESC) counts from the greatest.
+        down = any(by.key == spec.args[0] and by.descending for by in spec.order_by[:1])
+        batch, groups = _reordered(batch, groups, (SortColumn(spec.args[0], down),))
     values = [batch.column(key) for key in spec.args]
     if spec.name in ("first", "last"):
         return _edge(values[0], groups, count, spec.name == "last")

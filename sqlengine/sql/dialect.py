@@ -3,7 +3,8 @@
 sqlglot has a class for each function that some database knows, with arguments by their meaning there. Here a call is
 its name and its arguments in order (`exp.Anonymous`), so that the one registry decides what a function is, and a mistake
 is reported under the name that was typed. Only calls with a syntax of their own (`CAST(x AS t)`, `EXTRACT(part FROM x)`,
-`UNNEST`, `COLUMNS`) keep their classes. Subscripts count from 1 and JSON paths stay text.
+`UNNEST`, `COLUMNS`) keep their classes. Subscripts count from 1 and JSON paths stay text. Where ORDER BY does not say where
+NULLs go, that is left open, and a comma in FROM is a kind of join of its own.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import Any, ClassVar
 
 from sqlglot import exp
 from sqlglot.dialects.duckdb import DuckDB
+from sqlglot.tokens import TokenType
 
 _OWN_SYNTAX = {"CAST", "TRY_CAST", "EXTRACT", "SUBSTRING", "TRIM", "POSITION", "OVERLAY"}
 _OWN_CLASS = {"UNNEST", "COLUMNS"}
@@ -30,3 +32,18 @@ class SqlengineDialect(DuckDB):
         FUNCTION_PARSERS: ClassVar[dict[str, Any]] = {
             k: v for k, v in DuckDB.Parser.FUNCTION_PARSERS.items() if k in _OWN_SYNTAX
         }
+
+        def _parse_join(self, *args: Any, **kwargs: Any) -> Any:
+            comma = self._curr is not None and self._curr.token_type is TokenType.COMMA
+            join = super()._parse_join(*args, **kwargs)
+            if comma and join is not None:
+                join.set("kind", "COMMA")
+            return join
+
+        def _parse_ordered(self, parse_method: Any = None) -> Any:
+            ordered = super()._parse_ordered(parse_method)
+            if ordered is not None:
+                words = [token.text.upper() for token in self._tokens[max(0, self._index - 2) : self._index]]
+                if words not in (["NULLS", "FIRST"], ["NULLS", "LAST"]):
+                    ordered.set("nulls_first", None)
+            return ordered

@@ -20,7 +20,7 @@ from sqlengine.plan import nodes as p
 from sqlengine.sql.calls import call_name
 from sqlengine.sql.consumed import check_consumed
 from sqlengine.sql.ctes import read_common_table
-from sqlengine.sql.joins import bind_join
+from sqlengine.sql.joins import bind_join, cross_join
 from sqlengine.sql.scope import Column, Scope
 from sqlengine.sql.select_level import unnestable
 from sqlengine.sql.values_rows import bind_values
@@ -42,10 +42,26 @@ def bind_from(binder: Binder, tree: exp.Select, outer: Scope | None) -> tuple[p.
 
 
 def _joins(binder: Binder, first: exp.Expression, more: list[exp.Join], outer: Scope | None) -> tuple[p.Plan, Scope]:
-    """A table with the joins that hang on it, then those that follow."""
+    """A table and what follows it. JOIN binds tighter than a comma: `a, b RIGHT JOIN c` is `a` with all of `b RIGHT JOIN c`."""
+    parts: list[tuple[exp.Expression, list[exp.Join]]] = [(first, list(first.args.get("joins") or ()))]
+    for join in more:
+        if join.args.get("kind") == "COMMA":
+            check_consumed(join, binder.text)
+            parts.append((join.this, list(join.this.args.get("joins") or ())))
+        else:
+            parts[-1][1].append(join)
+    plan, scope = _joined(binder, *parts[0], outer)
+    for table, joins in parts[1:]:
+        lateral = Scope(list(scope.columns), outer, set(scope.hidden))
+        right, there = _joined(binder, table, joins, lateral)
+        plan = cross_join(plan, scope, right, there)
+    return plan, scope
+
+
+def _joined(binder: Binder, first: exp.Expression, joins: list[exp.Join], outer: Scope | None) -> tuple[p.Plan, Scope]:
     plan, scope = bind_table(binder, first, outer)
     scope = Scope(list(scope.columns), outer, set(scope.hidden))
-    for join in (*(first.args.get("joins") or ()), *more):
+    for join in joins:
         lateral = Scope(list(scope.columns), outer, set(scope.hidden))
         right, there = bind_table(binder, join.this, lateral)
         if join.this.args.get("joins"):

@@ -57,7 +57,7 @@ def bind_join(binder: Binder, node: exp.Join, left: p.Plan, scope: Scope, right:
         )
     elif on is not None:
         condition = binder.expressions(both, "ON").boolean(on)
-    elif how not in ("inner", "cross") or method == "ASOF":
+    elif how != "cross" and method != "POSITIONAL":
         raise BindError("a join needs ON or USING", code="join_without_condition", location=location)
     if method == "POSITIONAL":
         plan: p.Plan = _independent(p.Join(left, right, "positional"), location)
@@ -72,6 +72,13 @@ def bind_join(binder: Binder, node: exp.Join, left: p.Plan, scope: Scope, right:
         return plan
     scope.columns[:], scope.hidden = both.columns, both.hidden
     return _merged(binder, plan, scope, pairs, how) if pairs else plan
+
+
+def cross_join(left: p.Plan, scope: Scope, right: p.Plan, there: Scope) -> p.Plan:
+    """Every pair, for a comma in FROM; `scope` sees both sides afterwards."""
+    scope.columns[:] = [*scope.columns, *there.columns]
+    scope.hidden |= there.hidden
+    return _joined(left, right, "cross", TRUE)
 
 
 def _kind(node: exp.Join, location: Location | None) -> tuple[str, str]:

@@ -11,6 +11,7 @@ from sqlengine.errors import BindError, InterfaceError, Location, NotSupportedEr
 from sqlengine.expr.coercion import cast_to, common_of
 from sqlengine.expr.nodes import Call, ColumnRef, Expr, Lambda, Literal, OuterRef, literal
 from sqlengine.expr.registry import find_scalar
+from sqlengine.sql.subquery_exprs import bind_array_subquery
 from sqlengine.tree import walk
 from sqlengine.types import sql_name
 
@@ -30,7 +31,7 @@ def bind_named_call(binder: ExpressionBinder, node: exp.Anonymous, location: Loc
     if canonical in _WITH_LAMBDA and len(nodes) > 1 and isinstance(nodes[1], exp.Lambda):
         return _with_lambda(binder, canonical, nodes, location)
     if len(nodes) == 1 and isinstance(nodes[0], exp.Query) and name == "array":
-        raise NotSupportedError("ARRAY(SELECT ...) is not supported yet", location=location)
+        return bind_array_subquery(binder, nodes[0], location)
     if canonical == "current_setting":
         return _setting(binder, nodes, location)
     args: list[Expr] = []

@@ -13,8 +13,8 @@ from sqlglot import exp
 
 from sqlengine.errors import BindError, Location, NotSupportedError
 from sqlengine.expr.coercion import cast_to, common_of
-from sqlengine.expr.nodes import FALSE, TRUE, Case, ColumnRef, Expr, OuterRef, Subquery, and_all
-from sqlengine.expr.registry import bind_call
+from sqlengine.expr.nodes import FALSE, TRUE, Case, ColumnRef, Expr, Literal, OuterRef, SortKey, Subquery, and_all
+from sqlengine.expr.registry import bind_aggregate, bind_call
 from sqlengine.plan import nodes as p
 from sqlengine.sql.consumed import check_consumed
 from sqlengine.tree import transform_up
@@ -43,6 +43,28 @@ def bind_scalar_subquery(binder: ExpressionBinder, node: exp.Expression) -> Expr
             location=binder.text.of(node),
         )  # fmt: skip
     return Subquery(plan.schema.types[0], "scalar", plan, location=binder.text.of(node))
+
+
+def bind_array_subquery(binder: ExpressionBinder, node: Any, location: Location | None) -> Expr:
+    """ARRAY(SELECT ...): the list of the subquery's values in its order; of no rows an empty list."""
+    plan, _ = binder.binder.subquery(node, binder.scope)
+    if len(plan.schema) != 1:
+        raise BindError("ARRAY takes a query of one column", code="subquery_columns", location=location)
+    value: Expr = ColumnRef(plan.schema.types[0], plan.schema.names[0])
+    # The order of ORDER BY is given to the aggregate: rows by themselves have none.
+    base = plan
+    if isinstance(plan, p.Project):
+        value, base = plan.columns[0][1], plan.input
+    sort = base.input if isinstance(base, p.Limit) else base
+    keys: tuple[SortKey, ...] = ()
+    if isinstance(sort, p.Sort):
+        keys = sort.keys
+        base = base if isinstance(base, p.Limit) else sort.input
+    call = bind_aggregate("list", [value], order_by=keys, location=location)
+    key, filled = binder.binder.keys.make("array"), binder.binder.keys.make("array")
+    rows = p.Aggregate(base, (), ((key, call),))
+    whole = binder.call("coalesce", [ColumnRef(call.type, key), Literal(call.type, [])], location)
+    return Subquery(call.type, "scalar", p.Project(rows, ((filled, whole),)), location=location)
 
 
 def bind_in(binder: ExpressionBinder, node: exp.In) -> Expr:
