@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections.abc import Iterator
@@ -20,6 +19,7 @@ from sqlengine.operators.base import Operator
 from sqlengine.optimizer.rules import optimize
 from sqlengine.physical.distribute import distribute
 from sqlengine.physical.explain import analyzed_text, as_table, logical_text, physical_text
+from sqlengine.physical.fit import resolved
 from sqlengine.physical.lower import lower
 from sqlengine.plan.nodes import Plan, Scan
 from sqlengine.relation import Relation
@@ -34,9 +34,6 @@ from sqlengine.sql.binder import BindContext, Binder
 from sqlengine.sql.decorrelate import decorrelate
 from sqlengine.sql.parse import Parsed, parse
 from sqlengine.sql.session_statements import SessionStatement, session_statement
-
-_BATCH_SHARE = 128
-_SMALLEST_BATCH, _LARGEST_BATCH = 256 << 10, 16 << 20
 
 
 class Session:
@@ -209,17 +206,13 @@ class Session:
 
     def _context(self, timeout: float | None = None) -> QueryContext:
         self._check_open()
-        settings = self._settings
-        threads = settings.threads or _processors()
-        batch = settings.batch_bytes or min(_LARGEST_BATCH, max(_SMALLEST_BATCH, self._pool.capacity // _BATCH_SHARE))
-        partitions = settings.partitions or max(8, 4 * threads)
         deadline = None if timeout is None else time.monotonic() + timeout
         return QueryContext(
-            replace(settings, batch_bytes=batch, partitions=partitions, threads=threads),
+            resolved(self._settings, self._pool.capacity),
             self._pool,
             self._spill,
             Cancel(deadline, timeout),
-            threads,
+            self._weight,
         )
 
     def explain(self, plan: Plan, kind: str) -> str:
@@ -257,7 +250,3 @@ class Session:
 
     def __exit__(self, *error: object) -> None:
         self.close()
-
-
-def _processors() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

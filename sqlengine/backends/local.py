@@ -12,25 +12,25 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from sqlengine.backends.gather import Gather
-from sqlengine.backends.worker import Batches, Profile, declare_floors, open_stream, pipeline, task_floor
+from sqlengine.backends.worker import Batches, Profile, open_stream
 from sqlengine.errors import MemoryLimitError
 from sqlengine.operators.base import Operator
 from sqlengine.operators.exchange import Exchange, HeldInput, HeldPlan, StageInput
-from sqlengine.operators.scan_splits import ScanSplits
 from sqlengine.physical.adapt import adapt
+from sqlengine.physical.fit import Needs, fit, pipeline, units, width
 from sqlengine.physical.key_summary import KeySummary
+from sqlengine.physical.stages import after_stage, next_seam
 from sqlengine.runtime.cancel import Cancel
 from sqlengine.runtime.memory import MemoryPool, TaskMemory
 from sqlengine.runtime.partitioned_buffer import PartitionedBuffer
+from sqlengine.runtime.process_watch import limit_for
 from sqlengine.runtime.shuffle import Shuffle
 from sqlengine.runtime.spill import SpillDirectory
 from sqlengine.runtime.task import StageState, Task
 from sqlengine.settings import Settings, format_bytes
-
-_SMALLEST_BATCH = 64 << 10
 
 
 @dataclass
@@ -41,7 +41,7 @@ class QueryContext:
     pool: MemoryPool
     spill: SpillDirectory
     cancel: Cancel
-    threads: int
+    weight: int  # of the process before any work, in bytes
     profile: Profile = field(default_factory=Profile)
 
 
@@ -65,9 +65,8 @@ class LocalBackend:
             for shuffle in self._stages:
                 shuffle.close()
 
-    def _run_stage(self, root: Operator, seam: Operator) -> Operator:
+    def _run_stage(self, root: Operator, seam: Exchange | HeldPlan) -> Operator:
         number = len(self._stages)
-        held = isinstance(seam, HeldPlan)
         partitions = seam.partitions if isinstance(seam, Exchange) else 1
         keys = seam.to.keys if isinstance(seam, Exchange) else ()
         child = seam.inputs[0]
@@ -78,22 +77,12 @@ class LocalBackend:
         self._stages.append(shuffle)
         context.profile.stages.append((f"stage {number}", child))
         summary = KeySummary(seam.summarize if isinstance(seam, Exchange) else ())
-        with Pipeline(self, child, context) as running:
+        with Pipeline(self, child, context, seam) as running:
             running.write(shuffle, keys, summary)
         shuffle.finish()
         if isinstance(seam, HeldPlan):
             self._held[seam.name] = number
-        rows, size = shuffle.total_rows, shuffle.total_bytes
-
-        def swap(node: Operator) -> Operator:
-            if node is not seam:
-                return node
-            if held:
-                return seam.inputs[1]
-            assert isinstance(seam, Exchange)
-            return StageInput((), child.schema, number, seam.to, partitions, rows, size, summary=summary.freeze())
-
-        return _replace_node(root, seam, swap)
+        return after_stage(root, seam, number, shuffle.total_rows, shuffle.total_bytes, summary.freeze())
 
     def open_input(self, operator: Operator, task: Task) -> Batches:
         match operator:
@@ -115,39 +104,27 @@ def _chain(shuffle: Shuffle, partitions: range, consume: bool) -> Batches:
         yield from shuffle.read(partition, consume=consume)
 
 
-def _replace_node(root: Operator, target: Operator, swap: Callable[[Operator], Operator]) -> Operator:
-    """`target` (by identity) replaced; shared subtrees elsewhere untouched."""
-    if root is target:
-        return swap(root)
-    children = tuple(_replace_node(child, target, swap) for child in root.inputs)
-    if all(a is b for a, b in zip(children, root.inputs, strict=True)):
-        return root
-    return root.with_children(children)
-
-
-def next_seam(operator: Operator) -> Operator | None:
-    """The next stage to run: the deepest exchange (or held plan) with no other below it, build sides before probe
-    sides."""
-    if isinstance(operator, HeldPlan):
-        return next_seam(operator.inputs[0]) or operator
-    for child in reversed(operator.inputs):
-        found = next_seam(child)
-        if found is not None:
-            return found
-    if isinstance(operator, Exchange) and operator.to.kind != "single":
-        return operator
-    return None
-
-
 class Pipeline:
     """One admitted pipeline: the tasks of its root and of the gathers below it, under one `TaskMemory`."""
 
-    def __init__(self, backend: LocalBackend, root: Operator, context: QueryContext) -> None:
+    def __init__(
+        self, backend: LocalBackend, root: Operator, context: QueryContext, seam: Exchange | HeldPlan | None = None
+    ) -> None:
         self._backend = backend
         self._root = root
         self._context = context
-        self.threads, self.settings, floor = _fit(root, context)
-        self._memory: TaskMemory = context.pool.admit(type(root).__name__, floor, context.cancel)
+        self._needs = Needs(root)
+        pool = context.pool
+        fitted = fit(root, context.settings, pool.capacity, seam, self._needs)
+        if not fitted.fits:
+            least = limit_for(fitted.floor, context.weight)
+            raise MemoryLimitError(
+                f"{type(root).__name__} and what runs with it need at least {format_bytes(fitted.floor)}, "
+                f"the memory limit leaves {format_bytes(pool.capacity)}",
+                hint=f"SET memory_limit = '{-(-least // 1_000_000)}MB', or more; EXPLAIN MEMORY shows what needs it",
+            )
+        self.settings = fitted.settings
+        self._memory: TaskMemory = pool.admit(type(root).__name__, fitted.floor, context.cancel)
         self._tasks: list[Task] = []
         self._lock = threading.Lock()
 
@@ -169,9 +146,8 @@ class Pipeline:
 
     def write(self, shuffle: Shuffle, keys: tuple[str, ...], summary: KeySummary) -> None:
         """Run all tasks of the root, their rows into `shuffle`."""
-        units = _units(self._root)
-        count = self._width(units)
-        state, queue = self._stage(units, count)
+        count = width(self._root, self.settings.threads)
+        state, queue = self._stage(units(self._root), count)
 
         def work(number: int, gather: Gather) -> None:
             writer = shuffle.writer()
@@ -194,9 +170,8 @@ class Pipeline:
     def _open_exchange(self, exchange: Exchange, task: Task) -> Batches:
         """A gather below: its producers start when the first batch is pulled."""
         root = exchange.inputs[0]
-        units = _units(root)
-        count = self._width(units)
-        state, queue = self._stage(units, count)
+        count = width(root, self.settings.threads)
+        state, queue = self._stage(units(root), count)
 
         def work(number: int, gather: Gather) -> None:
             for partition in queue(number):
@@ -214,17 +189,14 @@ class Pipeline:
 
         return iter(Gather(count, work, self.settings.preserve_order, self._context.cancel, self._context.pool))
 
-    def _width(self, units: int | None) -> int:
-        return self.threads if units is None else min(self.threads, units)
-
-    def _stage(self, units: int | None, count: int) -> tuple[StageState, Callable[[int], Iterator[int | None]]]:
+    def _stage(self, runs: int | None, count: int) -> tuple[StageState, Callable[[int], Iterator[int | None]]]:
         """The shared state of a stage and the units each thread runs: partitions from one queue, or one run per
         thread."""
-        if units is None:
+        if runs is None:
             return StageState(count), lambda number: iter((None,))
-        if units == 1:
+        if runs == 1:
             return StageState(1), lambda number: iter((0,))
-        numbers = iter(range(units))
+        numbers = iter(range(runs))
         lock = threading.Lock()
 
         def take(number: int) -> Iterator[int | None]:
@@ -235,7 +207,7 @@ class Pipeline:
                     return
                 yield partition
 
-        return StageState(units), take
+        return StageState(runs), take
 
     def _task(self, root: Operator, state: StageState, number: int, partition: int | None) -> Task:
         task = Task(
@@ -249,7 +221,9 @@ class Pipeline:
             open_input=self._backend.open_input,
             run_again=self._run_again,
         )
-        declare_floors(root, task)
+        for operator in pipeline(root):
+            need = self._needs.of(operator, self.settings)
+            task.declare(operator, need.floor, need.spills)
         with self._lock:
             self._tasks.append(task)
         return task
@@ -261,49 +235,3 @@ class Pipeline:
             yield from open_stream(root, inner, self._open_exchange)
         finally:
             inner.close_reservations()
-
-
-def _units(root: Operator) -> int | None:
-    """How many runs a pipeline takes: one per partition of its hash inputs, None for one per thread over a queue of
-    splits, 1 where the rows are in one place."""
-    splits = False
-    for operator in pipeline(root):
-        match operator:
-            case StageInput() if operator.given.kind == "hash":
-                return operator.partitions
-            case ScanSplits():
-                splits = True
-    return None if splits else 1
-
-
-def _fit(root: Operator, context: QueryContext) -> tuple[int, Settings, int]:
-    """The widest form of the pipeline whose floor fits the pool: fewer threads first, then smaller batches."""
-    settings = context.settings
-    capacity = context.pool.capacity
-    floor = 0
-    while True:
-        for threads in range(context.threads, 0, -1):
-            floor = _floor(root, settings, threads)
-            # Half of the pool: what floors take, nobody above them can use.
-            if floor <= capacity // 2 or (
-                floor <= capacity and threads == 1 and settings.batch_bytes <= _SMALLEST_BATCH
-            ):
-                return threads, settings, floor
-        if settings.batch_bytes <= _SMALLEST_BATCH:
-            break
-        settings = replace(settings, batch_bytes=max(_SMALLEST_BATCH, settings.batch_bytes // 2))
-    raise MemoryLimitError(
-        f"this query needs at least {format_bytes(floor)} for its operators, "
-        f"the memory limit leaves {format_bytes(capacity)}",
-        hint=f"SET memory_limit to at least {format_bytes(settings.memory_limit + floor - capacity)}",
-    )
-
-
-def _floor(root: Operator, settings: Settings, threads: int) -> int:
-    total = task_floor(root, settings)
-    for operator in pipeline(root):
-        if isinstance(operator, Exchange):
-            child = operator.inputs[0]
-            units = _units(child)
-            total += _floor(child, settings, threads) * (threads if units is None else min(threads, units))
-    return total

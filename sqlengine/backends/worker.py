@@ -1,4 +1,4 @@
-"""Running one task: open the streams of a tree of operators, measured, and knowing its floor. What every backend
+"""Running one task: open the streams of a tree of operators, measured. What every backend
 shares."""
 
 from __future__ import annotations
@@ -9,12 +9,10 @@ from dataclasses import dataclass, field
 
 import pyarrow as pa
 
-from sqlengine.operators.base import MemoryNeed, Operator
+from sqlengine.operators.base import Operator
 from sqlengine.operators.exchange import Exchange
-from sqlengine.physical.estimates import estimate
 from sqlengine.runtime.metrics import OperatorMetrics
 from sqlengine.runtime.task import Task
-from sqlengine.settings import Settings
 
 Batches = Iterator[pa.RecordBatch]
 
@@ -35,29 +33,6 @@ class Profile:
         total.peak += measured.peak
         total.spilled_bytes += measured.spilled_bytes
         total.spill_files += measured.spill_files
-
-
-def memory_need(operator: Operator, settings: Settings) -> MemoryNeed:
-    return operator.memory([estimate(child) for child in operator.inputs], settings)
-
-
-def pipeline(root: Operator) -> Iterator[Operator]:
-    """The operators that run in one task with `root`: all below it down to the exchanges (which are included)."""
-    yield root
-    if not isinstance(root, Exchange):
-        for child in root.inputs:
-            yield from pipeline(child)
-
-
-def task_floor(root: Operator, settings: Settings) -> int:
-    """The sum of the floors of a task's operators, in bytes."""
-    return sum(memory_need(operator, settings).floor for operator in pipeline(root))
-
-
-def declare_floors(root: Operator, task: Task) -> None:
-    for operator in pipeline(root):
-        need = memory_need(operator, task.settings)
-        task.declare(operator, need.floor, need.spills)
 
 
 def open_stream(operator: Operator, task: Task, open_exchange: Callable[[Exchange, Task], Batches]) -> Batches:

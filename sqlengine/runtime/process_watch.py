@@ -81,6 +81,11 @@ def operator_budget(limit: int, baseline_rss: int) -> int:
     return max(_LEAST_BUDGET, limit - baseline_rss - int(limit * MARGIN_SHARE))
 
 
+def limit_for(capacity: int, baseline_rss: int) -> int:
+    """The least limit at which operators share `capacity` bytes."""
+    return -int(-(baseline_rss + capacity + 1) // (1 - MARGIN_SHARE))
+
+
 def process_rss() -> int:
     """Resident bytes of this process alone (cheap: one small file in /proc)."""
     try:

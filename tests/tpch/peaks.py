@@ -36,9 +36,8 @@ def status() -> dict[str, int]:
 class _Heap(ctypes.Structure):
     """glibc's struct mallinfo2."""
 
-    _fields_ = [
-        (name, ctypes.c_size_t)
-        for name in ["arena", "ordblks", "smblks", "hblks", "hblkhd", "usmblks", "fsmblks", "uordblks", "fordblks", "keepcost"]
+    _names = ("arena", "ordblks", "smblks", "hblks", "hblkhd", "usmblks", "fsmblks", "uordblks", "fordblks", "keepcost")
+    _fields_ = [(name, ctypes.c_size_t) for name in _names]
     ]
 
 
@@ -114,7 +113,7 @@ def main() -> None:
         return
     names = options.names or sorted(path.stem for path in (Path(__file__).parent / "queries").glob("*.sql"))
     print(
-        "query  wall_s    hwm   anon   file |   pool  arrow   heap (free) | pool peak of  capacity   arrow  spilled (MB)"
+        "query  wall_s    hwm   anon   file |   pool  arrow   heap (free) | pool peak of  capacity  arrow  spilled (MB)"
     )
     over = []
     for name in names:

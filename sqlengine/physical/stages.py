@@ -1,0 +1,55 @@
+"""Cutting a plan into stages: which seam is next, and the plan once the stage below it has run.
+
+The backend cuts while it runs, with real sizes; a forecast cuts with estimated ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from sqlengine.operators.base import Operator
+from sqlengine.operators.exchange import Exchange, HeldPlan, KeyRange, StageInput
+
+
+def next_seam(operator: Operator) -> Exchange | HeldPlan | None:
+    """The next stage to run: the deepest exchange (or held plan) with no other below it, build sides before probe
+    sides."""
+    if isinstance(operator, HeldPlan):
+        return next_seam(operator.inputs[0]) or operator
+    for child in reversed(operator.inputs):
+        found = next_seam(child)
+        if found is not None:
+            return found
+    if isinstance(operator, Exchange) and operator.to.kind != "single":
+        return operator
+    return None
+
+
+def after_stage(
+    root: Operator,
+    seam: Exchange | HeldPlan,
+    number: int,
+    rows: int,
+    size: int,
+    summary: Mapping[str, KeyRange] | None = None,
+) -> Operator:
+    """The plan with the stage below `seam` done: stage `number` left so many rows and bytes."""
+
+    def swap(node: Operator) -> Operator:
+        if isinstance(seam, HeldPlan):
+            return seam.inputs[1]
+        return StageInput(
+            (), seam.inputs[0].schema, number, seam.to, seam.partitions, rows, size, summary=summary or {}
+        )
+
+    return _replaced(root, seam, swap)
+
+
+def _replaced(root: Operator, target: Operator, swap: Callable[[Operator], Operator]) -> Operator:
+    """`target` (by identity) replaced; shared subtrees elsewhere untouched."""
+    if root is target:
+        return swap(root)
+    children = tuple(_replaced(child, target, swap) for child in root.inputs)
+    if all(a is b for a, b in zip(children, root.inputs, strict=True)):
+        return root
+    return root.with_children(children)
