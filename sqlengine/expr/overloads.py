@@ -8,11 +8,12 @@ from typing import Any
 import pyarrow as pa
 
 from sqlengine.expr.coercion import is_number, is_text_literal
-from sqlengine.expr.nodes import Expr
-from sqlengine.expr.registry import NoMatch
+from sqlengine.expr.nodes import Call, Expr
+from sqlengine.expr.registry import NoMatch, scalar
+from sqlengine.settings import Settings
 
 Types = tuple[Sequence[pa.DataType], pa.DataType]
-TEXT, INT, DOUBLE, BOOL = pa.string(), pa.int64(), pa.float64(), pa.bool_()
+TEXT, BLOB, INT, DOUBLE, BOOL = pa.string(), pa.binary(), pa.int64(), pa.float64(), pa.bool_()
 
 
 def takes(
@@ -51,6 +52,31 @@ def accepts(arg: Expr, want: pa.DataType) -> bool:
     if t.is_timestamp(want):
         return bool(t.is_date(have) or t.is_timestamp(have))
     return False
+
+
+def is_list(type_: pa.DataType) -> bool:
+    return bool(pa.types.is_list(type_) or pa.types.is_fixed_size_list(type_))
+
+
+def constant(value: Any) -> Any:
+    """The Python value of a constant argument; None for a column (and for NULL)."""
+    return value.as_py() if isinstance(value, pa.Scalar) else None
+
+
+def each_value(
+    name: str,
+    types: tuple[pa.DataType, ...],
+    gives: pa.DataType,
+    function: Callable[..., Any],
+    doc: str,
+    category: str,
+    aliases: tuple[str, ...] = (),
+) -> None:
+    """Register a function of Python values that Arrow has no kernel for."""
+
+    @scalar(name, takes(*types, gives=gives), doc, category=category, aliases=aliases)
+    def run(call: Call, args: list[Any], rows: int, settings: Settings) -> Any:
+        return by_row(function, args, rows, gives)
 
 
 def by_row(function: Callable[..., Any], args: Sequence[Any], rows: int, type_: pa.DataType) -> Any:

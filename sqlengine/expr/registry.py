@@ -21,7 +21,8 @@ from sqlengine.expr.nodes import AggregateCall, Call, Expr, Frame, SortKey, Wind
 from sqlengine.settings import Settings
 from sqlengine.types import sql_name
 
-Infer = Callable[[Sequence[Expr]], tuple[Sequence[pa.DataType], pa.DataType]]
+# Called with the arguments, and with the options too when the call has any.
+Infer = Callable[..., tuple[Sequence[pa.DataType], pa.DataType]]
 Run = Callable[[Call, list[Any], int, Settings], Any]
 
 
@@ -73,6 +74,23 @@ class TableFunction:
     columns: Callable[[tuple[Any, ...], dict[str, Any]], list[tuple[str, pa.DataType]]]
     produce: Callable[[tuple[Any, ...], dict[str, Any], Settings], Iterator[pa.RecordBatch]]
     doc: str
+
+
+# `group_aggregate(call, columns, groups, count)`: a call for each of `count` groups of rows that stand side by side; set by
+# the operators that know how, used by functions of lists.
+GroupAggregate = Callable[[AggregateCall, Sequence[pa.Array], pa.Array, int], pa.Array]
+_group_aggregate: list[GroupAggregate] = []
+
+
+def register_group_aggregate(function: GroupAggregate) -> None:
+    _group_aggregate[:] = [function]
+
+
+def group_aggregate(call: AggregateCall, columns: Sequence[pa.Array], groups: pa.Array, count: int) -> pa.Array:
+    """The aggregate call for groups of rows: `groups` (int32, ascending) numbers the group of each row of `columns`."""
+    if not _group_aggregate:
+        importlib.import_module("sqlengine.operators.ordered_values")
+    return _group_aggregate[0](call, columns, groups, count)
 
 
 _scalars: dict[str, ScalarFunction] = {}
@@ -174,7 +192,7 @@ def bind_call(
     entry = find_scalar(name)
     if entry is None:
         raise _unknown(name, location)
-    types, result = _inferred(entry.name, entry.infer, args, location)
+    types, result = _inferred(entry.name, entry.infer, args, location, options)
     cast = tuple(cast_to(arg, type_) for arg, type_ in zip(args, types, strict=True))
     return Call(result, entry.name, cast, options, location)
 
@@ -231,10 +249,14 @@ def _unknown(name: str, location: Location | None) -> BindError:
 
 
 def _inferred(
-    name: str, infer: Infer, args: Sequence[Expr], location: Location | None
+    name: str,
+    infer: Infer,
+    args: Sequence[Expr],
+    location: Location | None,
+    options: tuple[tuple[str, Any], ...] = (),
 ) -> tuple[Sequence[pa.DataType], pa.DataType]:
     try:
-        return infer(args)
+        return infer(args, dict(options)) if options else infer(args)
     except NoMatch as error:
         shown = ", ".join(sql_name(arg.type) for arg in args)
         raise BindError(

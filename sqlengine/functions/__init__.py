@@ -1,5 +1,22 @@
 """The functions of SQL, one file per family; importing this registers all of them."""
 
-from sqlengine.functions import aggregates, arithmetic, comparison, dates, math, strings, tables, windows
+from sqlengine.functions import (
+    aggregates,
+    arithmetic,
+    comparison,
+    dates,
+    encodings,
+    lists,
+    maps,
+    math,
+    patterns,
+    strings,
+    structs,
+    tables,
+    windows,
+)
 
-__all__ = ["aggregates", "arithmetic", "comparison", "dates", "math", "strings", "tables", "windows"]
+__all__ = [
+    "aggregates", "arithmetic", "comparison", "dates", "encodings", "lists", "maps", "math", "patterns",
+    "strings", "structs", "tables", "windows",
+]  # fmt: skip

@@ -61,7 +61,9 @@ def _named_part(args: Sequence[Expr]) -> tuple[Sequence[pa.DataType], pa.DataTyp
     return (pa.string(), _date_type(args[1])), pa.int64()
 
 
-@scalar("date_part", _named_part, "A part of a date or timestamp by name.", category="date", aliases=("datepart",), main=1)
+@scalar(
+    "date_part", _named_part, "A part of a date or timestamp by name.", category="date", aliases=("datepart",), main=1
+)
 def _date_part(call: Call, args: list[Any], rows: int, settings: Settings) -> Any:
     name = str(args[0].as_py()).lower()
     if name not in _PARTS:

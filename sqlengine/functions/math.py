@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from sqlengine.expr.coercion import is_number
 from sqlengine.expr.nodes import Call, Expr
 from sqlengine.expr.registry import NoMatch, scalar
-from sqlengine.functions.strings import takes
+from sqlengine.expr.overloads import takes
 from sqlengine.settings import Settings
 
 _DOUBLE = pa.float64()

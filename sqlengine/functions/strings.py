@@ -1,220 +1,439 @@
-"""Text functions and patterns."""
+"""Text functions: case, length, parts, padding, joining, splitting. Patterns are in `patterns`, codes in `encodings`.
+
+Positions and lengths count characters (code points). A function with a kernel in Arrow runs on whole columns; one without
+runs once for each distinct value (`by_row`).
+"""
 
 from __future__ import annotations
 
+import functools
+import posixpath
+import unicodedata
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from sqlengine.errors import DataError, NotSupportedError
+from sqlengine.errors import DataError
 from sqlengine.expr.nodes import Call, Expr
+from sqlengine.expr.overloads import BLOB, BOOL, DOUBLE, INT, TEXT, Types, by_row, constant, each_value, is_list, takes
 from sqlengine.expr.registry import NoMatch, scalar
+from sqlengine.functions.lists import joined_lists, list_length, same_lists
+from sqlengine.functions.moves import column
 from sqlengine.settings import Settings
 
-Types = tuple[Sequence[pa.DataType], pa.DataType]
-_TEXT, _INT = pa.string(), pa.int64()
+_TEXTS = pa.list_(TEXT)
 
 
-def takes(*types: pa.DataType, gives: pa.DataType, least: int | None = None) -> Callable[[Sequence[Expr]], Types]:
-    """Fixed argument types, the last ones optional from `least` on; other types must cast implicitly to them."""
-
-    def infer(args: Sequence[Expr]) -> Types:
-        if not (len(types) if least is None else least) <= len(args) <= len(types):
-            raise NoMatch(f"it takes {len(types)} argument{'s' if len(types) != 1 else ''}")
-        for arg, type_ in zip(args, types, strict=False):
-            if type_ != _TEXT and pa.types.is_string(arg.type) and type(arg).__name__ != "Literal":
-                raise NoMatch("cast the argument")
-        return types[: len(args)], gives
-
-    return infer
-
-
-def _simple(
+def _kernel(
     name: str, function: Callable[[Any], Any], gives: pa.DataType, doc: str, aliases: tuple[str, ...] = ()
 ) -> None:
-    @scalar(name, takes(_TEXT, gives=gives), doc, category="text", aliases=aliases)
+    @scalar(name, takes(TEXT, gives=gives), doc, category="text", aliases=aliases)
     def run(call: Call, args: list[Any], rows: int, settings: Settings) -> Any:
         return pc.cast(function(args[0]), gives)
 
 
-_simple("upper", pc.utf8_upper, _TEXT, "In upper case.", ("ucase",))
-_simple("lower", pc.utf8_lower, _TEXT, "In lower case.", ("lcase",))
-_simple("length", pc.utf8_length, _INT, "Number of characters.", ("len", "char_length", "character_length"))
-_simple("strlen", pc.binary_length, _INT, "Number of bytes.")
-_simple("reverse", pc.utf8_reverse, _TEXT, "Characters in reverse order.")
+_kernel("upper", pc.utf8_upper, TEXT, "In upper case.", ("ucase",))
+_kernel("lower", pc.utf8_lower, TEXT, "In lower case.", ("lcase",))
+_kernel("reverse", pc.utf8_reverse, TEXT, "Characters in reverse order.")
 
 
-def _trim(name: str, blank: Callable[[Any], Any], chars: Callable[..., Any]) -> None:
-    @scalar(
-        name,
-        takes(_TEXT, _TEXT, gives=_TEXT, least=1),
-        "Without the blanks (or the given characters) at its ends.",
-        category="text",
-    )
-    def run(call: Call, args: list[Any], rows: int, settings: Settings) -> Any:
-        if len(args) == 1:
-            return chars(args[0], characters=" ")
-        return chars(args[0], characters=_constant(args[1], name))
-
-
-_trim("trim", pc.utf8_trim_whitespace, pc.utf8_trim)
-_trim("ltrim", pc.utf8_ltrim_whitespace, pc.utf8_ltrim)
-_trim("rtrim", pc.utf8_rtrim_whitespace, pc.utf8_rtrim)
-
-
-def _constant(value: Any, name: str) -> Any:
-    if isinstance(value, pa.Scalar) and value.is_valid:
-        return value.as_py()
-    raise NotSupportedError(f"{name} with this argument not a constant")
-
-
-def _concat_types(args: Sequence[Expr]) -> Types:
-    if not args:
-        raise NoMatch("it takes at least one argument")
-    return [_TEXT] * len(args), _TEXT
-
-
-@scalar("concat_operator", _concat_types, "`||`: text joined; NULL if any part is NULL.", category="text")
-def _joined(call: Call, args: list[Any], rows: int, settings: Settings) -> Any:
-    return pc.binary_join_element_wise(*args, "")
-
-
-@scalar("concat", _concat_types, "Text joined; NULL counts as empty.", category="text", strict=False)
-def _concat(call: Call, args: list[Any], rows: int, settings: Settings) -> Any:
-    return pc.binary_join_element_wise(*args, "", null_handling="replace", null_replacement="")
+def _measured(args: Sequence[Expr]) -> Types:
+    if len(args) != 1:
+        raise NoMatch("it takes one argument")
+    if is_list(args[0].type) or pa.types.is_map(args[0].type):
+        return (args[0].type,), INT
+    return takes(TEXT, gives=INT)(args)
 
 
 @scalar(
-    "substring",
-    takes(_TEXT, _INT, _INT, gives=_TEXT, least=2),
-    "Characters from a position (from 1), so many of them.",
-    category="text",
-    aliases=("substr",),
-)
+    "length", _measured, "Number of characters, or of elements.", category="text",
+    aliases=("len", "char_length", "character_length", "length_grapheme", "array_length"),
+)  # fmt: skip
+def _length(call: Call, args: list[Any], rows: int, settings: Settings) -> Any:
+    if pa.types.is_nested(args[0].type):
+        return list_length(args[0])
+    return pc.cast(pc.utf8_length(args[0]), INT)
+
+
+def _bytes_or_text(gives: pa.DataType) -> Callable[[Sequence[Expr]], Types]:
+    def infer(args: Sequence[Expr]) -> Types:
+        if len(args) != 1:
+            raise NoMatch("it takes one argument")
+        return (BLOB if pa.types.is_binary(args[0].type) else TEXT,), gives
+
+    return infer
+
+
+@scalar("strlen", _bytes_or_text(INT), "Number of bytes.", category="text", aliases=("octet_length",))
+def _strlen(call: Call, args: list[Any], rows: int, settings: Settings) -> Any:
+    return pc.cast(pc.binary_length(args[0]), INT)
+
+
+@scalar("bit_length", _bytes_or_text(INT), "Number of bits.", category="text")
+def _bit_length(call: Call, args: list[Any], rows: int, settings: Settings) -> Any:
+    return pc.multiply(pc.cast(pc.binary_length(args[0]), INT), 8)
+
+
+def _trim(name: str, chars: Callable[..., Any], cut: Callable[[str, str], str]) -> None:
+    @scalar(name, takes(TEXT, TEXT, gives=TEXT, least=1), "Without the blanks (or given characters) at its ends.",
+            category="text")  # fmt: skip
+    def run(call: Call, args: list[Any], rows: int, settings: Settings) -> Any:
+        removed = " " if len(args) == 1 else constant(args[1])
+        if removed is None:
+            return by_row(cut, args, rows, TEXT)
+        return chars(args[0], characters=removed) if removed else args[0]
+
+
+_trim("trim", pc.utf8_trim, str.strip)
+_trim("ltrim", pc.utf8_ltrim, str.lstrip)
+_trim("rtrim", pc.utf8_rtrim, str.rstrip)
+
+
+# joining
+
+
+def _texts(args: Sequence[Expr]) -> Types:
+    if not args:
+        raise NoMatch("it takes at least one argument")
+    if any(is_list(a.type) for a in args):
+        return same_lists(args)
+    if all(pa.types.is_binary(a.type) for a in args):
+        return [BLOB] * len(args), BLOB
+    return [TEXT] * len(args), TEXT
+
+
+@scalar("concat_operator", _texts, "`||`: texts, blobs or lists joined; NULL if a text is NULL.", category="text",
+        strict=False)  # fmt: skip
+def _joined(call: Call, args: list[Any], rows: int, settings: Settings) -> Any:
+    if is_list(call.type):
+        joined = joined_lists(args, rows, call.type)
+        known = [column(a, rows).is_valid() for a in args if is_list(a.type)]
+        keep = functools.reduce(pc.and_, known)
+        return joined.take(pc.if_else(keep, pa.array(range(rows), INT), pa.scalar(None, INT)))
+    if any(isinstance(a, pa.Scalar) and not a.is_valid for a in args):
+        return pa.scalar(None, call.type)
+    return pc.binary_join_element_wise(*args, pa.scalar("" if call.type == TEXT else b"", call.type))
+
+
+@scalar("concat", _texts, "Texts or lists joined; NULL counts as empty.", category="text", strict=False)
+def _concat(call: Call, args: list[Any], rows: int, settings: Settings) -> Any:
+    if is_list(call.type):
+        return joined_lists(args, rows, call.type)
+    nothing: Any = "" if call.type == TEXT else b""
+    return pc.binary_join_element_wise(
+        *args, pa.scalar(nothing, call.type), null_handling="replace", null_replacement=nothing
+    )
+
+
+def _with_separator(args: Sequence[Expr]) -> Types:
+    if len(args) < 2:
+        raise NoMatch("it takes what stands between, and texts")
+    return [TEXT] * len(args), TEXT
+
+
+@scalar("concat_ws", _with_separator, "Texts that are not NULL, joined with the first argument.", category="text",
+        strict=False)  # fmt: skip
+def _concat_ws(call: Call, args: list[Any], rows: int, settings: Settings) -> Any:
+    between, *parts = args
+    return pc.binary_join_element_wise(*parts, between, null_handling="skip")
+
+
+@scalar("repeat", lambda args: _repeat_types(args), "The text so many times.", category="text")
+def _repeat(call: Call, args: list[Any], rows: int, settings: Settings) -> Any:
+    count = pc.max_element_wise(args[1], pa.scalar(0, INT), skip_nulls=False)
+    if is_list(call.type):
+        return by_row(lambda items, n: items * max(0, n), args, rows, call.type)
+    return pc.binary_repeat(args[0], count)
+
+
+def _repeat_types(args: Sequence[Expr]) -> Types:
+    if len(args) == 2 and (is_list(args[0].type) or pa.types.is_binary(args[0].type)):
+        return (args[0].type, INT), args[0].type
+    return takes(TEXT, INT, gives=TEXT)(args)
+
+
+# parts
+
+
+@scalar(
+    "substring", takes(TEXT, INT, INT, gives=TEXT, least=2), "Characters from a position (from 1), so many of them.",
+    category="text", aliases=("substr", "substring_grapheme"),
+)  # fmt: skip
 def _substring(call: Call, args: list[Any], rows: int, settings: Settings) -> Any:
     text, *numbers = args
-    if all(isinstance(n, pa.Scalar) and n.is_valid for n in numbers) and numbers[0].as_py() > 0:
-        start = numbers[0].as_py() - 1
-        stop = None if len(numbers) == 1 else start + max(0, numbers[1].as_py())
-        return pc.utf8_slice_codeunits(text, start, stop)
-    columns = [a.to_pylist() if isinstance(a, pa.Array) else [a.as_py()] * rows for a in args]
-    return pa.array([_cut(*row) for row in zip(*columns, strict=True)], _TEXT)
+    fixed = [constant(n) for n in numbers]
+    if None not in fixed and fixed[0] > 0 and (len(fixed) == 1 or fixed[1] >= 0):
+        start = fixed[0] - 1
+        return pc.utf8_slice_codeunits(text, start, None if len(fixed) == 1 else start + fixed[1])
+    return by_row(_cut, args, rows, TEXT)
 
 
-def _cut(text: str | None, start: int | None, *count: int | None) -> str | None:
-    if text is None or start is None or (count and count[0] is None):
-        return None
+def _cut(text: str, start: int, *count: int) -> str:
     first = start - 1 if start > 0 else (len(text) + start if start < 0 else -1)
-    last = len(text) if not count else first + (count[0] or 0)
+    last = len(text) if not count else first + count[0]
     return text[max(0, min(first, last)) : max(0, max(first, last))]
 
 
-@scalar(
-    "replace",
-    takes(_TEXT, _TEXT, _TEXT, gives=_TEXT),
-    "Every occurrence of one text replaced by another.",
-    category="text",
-)
-def _replace(call: Call, args: list[Any], rows: int, settings: Settings) -> Any:
-    return pc.replace_substring(args[0], _constant(args[1], "replace"), _constant(args[2], "replace"))
-
-
-@scalar("contains", takes(_TEXT, _TEXT, gives=pa.bool_()), "Whether a text occurs in another.", category="text")
-def _contains(call: Call, args: list[Any], rows: int, settings: Settings) -> Any:
-    return pc.match_substring(args[0], _constant(args[1], "contains"))
-
-
-@scalar(
-    "starts_with",
-    takes(_TEXT, _TEXT, gives=pa.bool_()),
-    "Whether a text begins with another.",
-    category="text",
-    aliases=("prefix",),
-)
-def _starts_with(call: Call, args: list[Any], rows: int, settings: Settings) -> Any:
-    return pc.starts_with(args[0], _constant(args[1], "starts_with"))
-
-
-@scalar(
-    "ends_with",
-    takes(_TEXT, _TEXT, gives=pa.bool_()),
-    "Whether a text ends with another.",
-    category="text",
-    aliases=("suffix",),
-)
-def _ends_with(call: Call, args: list[Any], rows: int, settings: Settings) -> Any:
-    return pc.ends_with(args[0], _constant(args[1], "ends_with"))
-
-
-@scalar(
-    "strpos",
-    takes(_TEXT, _TEXT, gives=_INT),
-    "Position of a text in another, from 1; 0 if it is not there.",
-    category="text",
-    aliases=("instr", "position"),
-)
-def _strpos(call: Call, args: list[Any], rows: int, settings: Settings) -> Any:
-    return pc.cast(pc.add(pc.find_substring(args[0], _constant(args[1], "strpos")), 1), _INT)
-
-
-@scalar("left", takes(_TEXT, _INT, gives=_TEXT), "The first characters.", category="text")
-def _left(call: Call, args: list[Any], rows: int, settings: Settings) -> Any:
-    return pc.utf8_slice_codeunits(args[0], 0, _constant(args[1], "left"))
-
-
-@scalar("right", takes(_TEXT, _INT, gives=_TEXT), "The last characters.", category="text")
-def _right(call: Call, args: list[Any], rows: int, settings: Settings) -> Any:
-    count = _constant(args[1], "right")
-    return (
-        pc.utf8_slice_codeunits(args[0], -count, None) if count > 0 else pc.utf8_slice_codeunits(args[0], -count, None)
-    )
-
-
-def _like(name: str, ignore_case: bool) -> None:
-    @scalar(
-        name,
-        takes(_TEXT, _TEXT, _TEXT, gives=pa.bool_(), least=2),
-        "Pattern match: % any text, _ any character.",
-        category="pattern",
-    )
+def _edge(name: str, whole: Callable[[Any, int], Any], cut: Callable[[str, int], str], doc: str) -> None:
+    @scalar(name, takes(TEXT, INT, gives=TEXT), doc, category="text", aliases=(f"{name}_grapheme",))
     def run(call: Call, args: list[Any], rows: int, settings: Settings) -> Any:
-        pattern = args[1]
-        if not isinstance(pattern, pa.Scalar):
-            texts = args[0].to_pylist() if isinstance(args[0], pa.Array) else [args[0].as_py()] * rows
-            pieces = [
-                pc.match_like(pa.scalar(t, _TEXT), p, ignore_case=ignore_case).as_py()
-                if t is not None and p is not None
-                else None
-                for t, p in zip(texts, pattern.to_pylist(), strict=True)
-            ]
-            return pa.array(pieces, pa.bool_())
-        if not pattern.is_valid:
-            return pa.scalar(None, pa.bool_())
-        text = pattern.as_py()
-        if len(args) == 3:
-            text = _escaped(text, _constant(args[2], name))
-        elif "\\" in text:
-            text = text.replace("\\", "\\\\")  # a backslash has no meaning of its own in LIKE without ESCAPE
-        return pc.match_like(args[0], text, ignore_case=ignore_case)
+        count = constant(args[1])
+        return by_row(cut, args, rows, TEXT) if count is None else whole(args[0], count)
 
 
-def _escaped(pattern: str, escape: str) -> str:
-    if len(escape) != 1:
-        raise DataError("the ESCAPE of LIKE must be one character", code="invalid_escape")
-    return pattern.replace("\\", "\\\\").replace(escape, "\\") if escape != "\\" else pattern
+def _rightmost(text: Any, n: int) -> Any:
+    if n == 0:
+        return pc.utf8_slice_codeunits(text, 0, 0)
+    return pc.utf8_slice_codeunits(text, -n, None)
 
 
-_like("like", False)
-_like("ilike", True)
+_edge("left", lambda s, n: pc.utf8_slice_codeunits(s, 0, n), lambda s, n: s[:n], "The first characters (but the last n, when negative).")  # fmt: skip
+_edge("right", _rightmost, lambda s, n: s[-n:] if n else "", "The last characters (but the first n, when negative).")
+
+
+def _pad(name: str, kernel: Callable[..., Any], padded: Callable[[str, str], str]) -> None:
+    def one(text: str, width: int, fill: str) -> str:
+        short = width - len(text)
+        if short <= 0:
+            return text[: max(0, width)]
+        if not fill:
+            raise DataError(f"{name} needs a text to pad with", code="invalid_argument")
+        return padded(text, (fill * (short // len(fill) + 1))[:short])
+
+    @scalar(name, takes(TEXT, INT, TEXT, gives=TEXT), "Padded or cut to so many characters.", category="text")
+    def run(call: Call, args: list[Any], rows: int, settings: Settings) -> Any:
+        width, fill = constant(args[1]), constant(args[2])
+        if width is not None and width >= 0 and fill is not None and len(fill) == 1:
+            return kernel(pc.utf8_slice_codeunits(args[0], 0, width), width, fill)
+        return by_row(one, args, rows, TEXT)
+
+
+_pad("lpad", pc.utf8_lpad, lambda text, fill: fill + text)
+_pad("rpad", pc.utf8_rpad, lambda text, fill: text + fill)
+
+
+@scalar("replace", takes(TEXT, TEXT, TEXT, gives=TEXT), "Every occurrence of a text replaced.", category="text")
+def _replace(call: Call, args: list[Any], rows: int, settings: Settings) -> Any:
+    old, new = constant(args[1]), constant(args[2])
+    if old is None or new is None:
+        return by_row(lambda s, a, b: s.replace(a, b) if a else s, args, rows, TEXT)
+    return pc.replace_substring(args[0], old, new) if old else args[0]
 
 
 @scalar(
-    "regexp_matches",
-    takes(_TEXT, _TEXT, gives=pa.bool_()),
-    "Whether a regular expression (RE2) matches somewhere.",
-    category="pattern",
+    "overlay", takes(TEXT, TEXT, INT, INT, gives=TEXT, least=3), "Characters replaced by position.", category="text"
 )
-def _regexp_matches(call: Call, args: list[Any], rows: int, settings: Settings) -> Any:
-    return pc.match_substring_regex(args[0], _constant(args[1], "regexp_matches"))
+def _overlay(call: Call, args: list[Any], rows: int, settings: Settings) -> Any:
+    def one(text: str, new: str, start: int, *count: int) -> str:
+        return text[: start - 1] + new + text[start - 1 + (count[0] if count else len(new)) :]
+
+    return by_row(one, args, rows, TEXT)
+
+
+@scalar("translate", takes(TEXT, TEXT, TEXT, gives=TEXT), "Characters replaced one by one.", category="text")
+def _translate(call: Call, args: list[Any], rows: int, settings: Settings) -> Any:
+    def one(text: str, old: str, new: str) -> str:
+        table: dict[int, str | None] = {}
+        for at, c in enumerate(old):
+            table.setdefault(ord(c), new[at] if at < len(new) else None)
+        return text.translate(table)
+
+    return by_row(one, args, rows, TEXT)
+
+
+@scalar("starts_with", takes(TEXT, TEXT, gives=BOOL), "Whether a text begins with another.", category="text",
+        aliases=("prefix",))  # fmt: skip
+def _starts_with(call: Call, args: list[Any], rows: int, settings: Settings) -> Any:
+    start = constant(args[1])
+    return pc.starts_with(args[0], start) if start is not None else by_row(str.startswith, args, rows, BOOL)
+
+
+@scalar("ends_with", takes(TEXT, TEXT, gives=BOOL), "Whether a text ends with another.", category="text",
+        aliases=("suffix",))  # fmt: skip
+def _ends_with(call: Call, args: list[Any], rows: int, settings: Settings) -> Any:
+    end = constant(args[1])
+    return pc.ends_with(args[0], end) if end is not None else by_row(str.endswith, args, rows, BOOL)
+
+
+@scalar("strpos", takes(TEXT, TEXT, gives=INT), "Position of a text in another, from 1; 0 if it is not there.",
+        category="text", aliases=("instr", "position"))  # fmt: skip
+def _strpos(call: Call, args: list[Any], rows: int, settings: Settings) -> Any:
+    part = constant(args[1])
+    if part is not None and part.isascii() and pc.all(pc.string_is_ascii(args[0])).as_py() is not False:
+        return pc.cast(pc.add(pc.find_substring(args[0], part), 1), INT)
+    return by_row(lambda s, p: s.find(p) + 1, args, rows, INT)
+
+
+# splitting
+
+
+@scalar("string_split", takes(TEXT, TEXT, gives=_TEXTS), "The parts between a separator.", category="text",
+        aliases=("split", "str_split", "string_to_array"))  # fmt: skip
+def _split(call: Call, args: list[Any], rows: int, settings: Settings) -> Any:
+    mark = constant(args[1])
+    if mark:
+        return pc.split_pattern(args[0], mark)
+    # Without a separator (NULL) the text is one part.
+    marks = pc.fill_null(args[1], "\0") if isinstance(args[1], pa.Array) else args[1]
+    return by_row(lambda s, m: s.split(m) if m else list(s), [args[0], marks], rows, _TEXTS)
+
+
+@scalar("split_part", takes(TEXT, TEXT, INT, gives=TEXT), "The n-th part between a separator, or ''.", category="text")
+def _split_part(call: Call, args: list[Any], rows: int, settings: Settings) -> Any:
+    def one(text: str, mark: str, at: int) -> str:
+        parts = text.split(mark) if mark else list(text)
+        at = at - 1 if at > 0 else (len(parts) + at if at < 0 else -1)
+        return parts[at] if 0 <= at < len(parts) else ""
+
+    return by_row(one, args, rows, TEXT)
+
+
+# paths: `separator` is `system`, `both_slash` (the default), `forward_slash` or `backslash`
+
+
+def _path(name: str, part: Callable[[str], Any], gives: pa.DataType, doc: str) -> None:
+    @scalar(name, takes(TEXT, TEXT, gives=gives, least=1), doc, category="text")
+    def run(call: Call, args: list[Any], rows: int, settings: Settings) -> Any:
+        def one(path: str, kind: str = "both_slash") -> Any:
+            return part(path if kind in ("forward_slash", "system") else path.replace("\\", "/"))
+
+        return by_row(one, args, rows, gives)
+
+
+_path("parse_dirname", lambda p: p.split("/")[0] if "/" in p else "", TEXT, "The first folder of a path.")
+_path("parse_dirpath", posixpath.dirname, TEXT, "A path without its last part.")
+_path("parse_path", lambda p: [part or "/" for part in p.split("/")], _TEXTS, "The parts of a path.")
+
+
+@scalar("parse_filename", lambda args: _filename_types(args), "The last part of a path.", category="text")
+def _parse_filename(call: Call, args: list[Any], rows: int, settings: Settings) -> Any:
+    def one(path: str, cut: Any = False, kind: str = "both_slash") -> str:
+        name = (path if kind in ("forward_slash", "system") else path.replace("\\", "/")).rpartition("/")[2]
+        return name.rpartition(".")[0] if cut in (True, "true") and "." in name else name
+
+    return by_row(one, args, rows, TEXT)
+
+
+def _filename_types(args: Sequence[Expr]) -> Types:
+    if not 1 <= len(args) <= 3:
+        raise NoMatch("it takes a path, whether to cut the extension, and the kind of separator")
+    return (TEXT, BOOL, TEXT)[: len(args)], TEXT
+
+
+# characters and distances
+
+
+def _stripped(text: str) -> str:
+    return "".join(c for c in unicodedata.normalize("NFD", text) if not unicodedata.combining(c))
+
+
+def _first_code(text: str) -> int:
+    return ord(text[0]) if text else 0
+
+
+def _unicode(text: str) -> int:
+    return ord(text[0]) if text else -1
+
+
+each_value("nfc_normalize", (TEXT,), TEXT, functools.partial(unicodedata.normalize, "NFC"), "Unicode's composed form.", "text")  # fmt: skip
+each_value("strip_accents", (TEXT,), TEXT, _stripped, "Letters without accents.", "text")
+each_value("ascii", (TEXT,), pa.int32(), _first_code, "The code point of the first character; 0 for none.", "text")
+each_value("unicode", (TEXT,), pa.int32(), _unicode, "The code point of the first character; -1 for none.", "text", ("ord",))  # fmt: skip
+
+
+@scalar("chr", takes(pa.int32(), gives=TEXT), "The character of a code point.", category="text")
+def _chr(call: Call, args: list[Any], rows: int, settings: Settings) -> Any:
+    def one(code: int) -> str:
+        if not 0 <= code < 0x110000:
+            raise DataError(f"there is no character {code}", code="out_of_range")
+        return chr(code)
+
+    return by_row(one, args, rows, TEXT)
+
+
+def levenshtein(a: str, b: str) -> int:
+    row = list(range(len(b) + 1))
+    for i, x in enumerate(a, 1):
+        diagonal, row[0] = row[0], i
+        for k, y in enumerate(b, 1):
+            diagonal, row[k] = row[k], min(row[k] + 1, row[k - 1] + 1, diagonal + (x != y))
+    return row[-1]
+
+
+def damerau_levenshtein(a: str, b: str) -> int:
+    """Edits with exchanges of neighbours, of the unrestricted kind."""
+    far = len(a) + len(b)
+    seen: dict[str, int] = {}
+    cost = [[far] * (len(b) + 2) for _ in range(len(a) + 2)]
+    for i in range(len(a) + 1):
+        cost[i + 1][1] = i
+    for k in range(len(b) + 1):
+        cost[1][k + 1] = k
+    for i, x in enumerate(a, 1):
+        match = 0
+        for k, y in enumerate(b, 1):
+            before, same = seen.get(y, 0), match
+            change = int(x != y)
+            if not change:
+                match = k
+            cost[i + 1][k + 1] = min(
+                cost[i][k] + change, cost[i + 1][k] + 1, cost[i][k + 1] + 1,
+                cost[before][same] + (i - before - 1) + 1 + (k - same - 1),
+            )  # fmt: skip
+        seen[x] = i
+    return cost[-1][-1]
+
+
+def _hamming(a: str, b: str) -> int:
+    if len(a) != len(b):
+        raise DataError(
+            "hamming distance of texts of different lengths", code="invalid_argument", hint="or use levenshtein"
+        )
+    return sum(x != y for x, y in zip(a, b, strict=True))
+
+
+def _jaccard(a: str, b: str) -> float:
+    if not a or not b:
+        raise DataError("jaccard of an empty text", code="invalid_argument")
+    return len(set(a) & set(b)) / len(set(a) | set(b))
+
+
+def _jaro(a: str, b: str) -> float:
+    if not a and not b:
+        return 1.0
+    reach = max(max(len(a), len(b)) // 2 - 1, 0)
+    used = [False] * len(b)
+    first = []
+    for i, x in enumerate(a):
+        for k in range(max(0, i - reach), min(len(b), i + reach + 1)):
+            if not used[k] and b[k] == x:
+                used[k] = True
+                first.append(x)
+                break
+    if not first:
+        return 0.0
+    second = [y for y, taken in zip(b, used, strict=True) if taken]
+    swaps = sum(x != y for x, y in zip(first, second, strict=True)) / 2
+    m = len(first)
+    return (m / len(a) + m / len(b) + (m - swaps) / m) / 3
+
+
+def _jaro_winkler(a: str, b: str) -> float:
+    jaro = _jaro(a, b)
+    common = 0
+    for x, y in zip(a[:4], b[:4], strict=False):
+        if x != y:
+            break
+        common += 1
+    return jaro + common * 0.1 * (1 - jaro) if jaro > 0.7 else jaro
+
+
+_PAIR = (TEXT, TEXT)
+each_value("levenshtein", _PAIR, INT, levenshtein, "Fewest edits from one text to another.", "text", ("editdist3",))
+each_value("damerau_levenshtein", _PAIR, INT, damerau_levenshtein, "Fewest edits, exchanges among them.", "text")
+each_value("hamming", _PAIR, INT, _hamming, "Number of different characters.", "text", ("mismatches",))
+each_value("jaccard", _PAIR, DOUBLE, _jaccard, "Shared characters by all characters.", "text")
+each_value("jaro_similarity", _PAIR, DOUBLE, _jaro, "Jaro similarity.", "text")
+each_value("jaro_winkler_similarity", _PAIR, DOUBLE, _jaro_winkler, "Jaro-Winkler similarity.", "text")

@@ -10,7 +10,7 @@ from __future__ import annotations
 import datetime
 import decimal
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -18,6 +18,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from sqlengine.errors import DataError, NotSupportedError
+from sqlengine.expr.nodes import AggregateCall
+from sqlengine.expr.registry import register_group_aggregate
 from sqlengine.kernels.sorting import SortKeys
 from sqlengine.operators.aggregate_spec import HASH_AGGREGATES, AggregateSpec, State
 from sqlengine.runtime.sort_column import SortColumn
@@ -75,6 +77,23 @@ def group_values(spec: AggregateSpec, batch: pa.RecordBatch, groups: pa.Array, c
         for i in range(count)
     ]
     return pa.array([_fitted(value, spec.type) for value in results], spec.type)
+
+
+def _of_columns(call: AggregateCall, columns: Sequence[pa.Array], groups: pa.Array, count: int) -> pa.Array:
+    names = tuple(f"arg{i}" for i in range(len(columns)))
+    spec = AggregateSpec(
+        "count_star" if call.name == "count" and not call.args else call.name,
+        "value",
+        names,
+        tuple(column.type for column in columns),
+        call.type,
+        distinct=call.distinct,
+        options=call.options,
+    )
+    return group_values(spec, pa.RecordBatch.from_arrays(list(columns), list(names)), groups, count)
+
+
+register_group_aggregate(_of_columns)
 
 
 def _is_nested_extreme(spec: AggregateSpec) -> bool:

@@ -47,7 +47,7 @@ _BINARY: dict[type[Any], str] = {
     exp.SimilarTo: "regexp_full_match", exp.Glob: "glob", exp.BitwiseAnd: "bit_and", exp.BitwiseOr: "bit_or", exp.BitwiseLeftShift: "shift_left",
     exp.BitwiseRightShift: "shift_right", exp.StartsWith: "starts_with", exp.JSONExtract: "json_extract",
     exp.JSONExtractScalar: "json_extract_string", exp.ArrayContainsAll: "list_has_all",
-    exp.ArrayOverlaps: "list_has_any",
+    exp.ArrayOverlaps: "list_has_any", exp.ArrayContainedBy: "list_contained_by",
 }  # fmt: skip
 _COMPARISONS = {"eq", "ne", "lt", "le", "gt", "ge"}
 _NO_PAREN: dict[type[Any], str] = {
