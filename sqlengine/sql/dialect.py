@@ -4,7 +4,8 @@ sqlglot has a class for each function that some database knows, with arguments b
 its name and its arguments in order (`exp.Anonymous`), so that the one registry decides what a function is, and a mistake
 is reported under the name that was typed. Only calls with a syntax of their own (`CAST(x AS t)`, `EXTRACT(part FROM x)`,
 `UNNEST`, `COLUMNS`) keep their classes. Subscripts count from 1 and JSON paths stay text. Where ORDER BY does not say where
-NULLs go, that is left open, and a comma in FROM is a kind of join of its own.
+NULLs go, that is left open, and a comma in FROM is a kind of join of its own. Every statement
+is made of tokens, none is kept as text.
 """
 
 from __future__ import annotations
@@ -26,6 +27,9 @@ class SqlengineDialect(DuckDB):
 
     def to_json_path(self, path: exp.Expression | None) -> exp.Expression | None:
         return path
+
+    class Tokenizer(DuckDB.Tokenizer):
+        COMMANDS: ClassVar[set[Any]] = set()  # every word is a token, nothing is swallowed as the text of a command
 
     class Parser(DuckDB.Parser):
         FUNCTIONS: ClassVar[dict[str, Any]] = {k: v for k, v in DuckDB.Parser.FUNCTIONS.items() if k in _OWN_CLASS}
