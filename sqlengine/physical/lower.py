@@ -29,6 +29,7 @@ from sqlengine.operators.sample_rows import SampleRows
 from sqlengine.operators.scan_splits import ScanSplits
 from sqlengine.operators.set_operation import HashSetOperation
 from sqlengine.operators.take_rows import TakeRows
+from sqlengine.operators.write_file import WriteFile
 from sqlengine.physical.bounds import bounds_of
 from sqlengine.physical.lower_aggregates import lower_aggregate
 from sqlengine.physical.lower_joins import lower_join
@@ -112,7 +113,8 @@ class Lowering:
                     (self.lower(plan.base),), plan.schema, plan.name, self.lower(plan.step), plan.distinct
                 )
             case plans.Write():
-                raise NotSupportedError("COPY is not supported yet")
+                child = self.lower(plan.input)
+                return WriteFile((child,), plan.schema, plan.names, plan.path, plan.format, plan.options)
             case _:
                 raise InternalError(f"no operator for {type(plan).__name__}")
 

@@ -6,64 +6,53 @@ Here is what holds one statement together; each clause has a module of its own (
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 
 from sqlglot import exp
 
 from sqlengine.errors import NotSupportedError
 from sqlengine.expr.evaluate import evaluate_constant
-from sqlengine.expr.nodes import KeyMaker, Subquery
-from sqlengine.formats.base import Source
+from sqlengine.expr.nodes import Expr, KeyMaker, Subquery
 from sqlengine.plan import nodes as p
-from sqlengine.settings import Settings
+from sqlengine.sql.bind_context import BindContext as BindContext
+from sqlengine.sql.bind_context import BoundQuery as BoundQuery
+from sqlengine.sql.bind_context import Names as Names
+from sqlengine.sql.bind_context import ViewQuery as ViewQuery
+from sqlengine.sql.call_time import resolve
 from sqlengine.sql.consumed import check_consumed
 from sqlengine.sql.ctes import CommonTable, bind_with
 from sqlengine.sql.expressions import ExpressionBinder
 from sqlengine.sql.ordering import ordered
-from sqlengine.sql.parse import Text
 from sqlengine.sql.scope import Scope
 from sqlengine.sql.select_clauses import bind_select
 from sqlengine.sql.set_operations import bind_set_operation
+from sqlengine.sql.source_text import Text
 from sqlengine.sql.values_rows import bind_values
 from sqlengine.tree import walk
 
-Names = tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class BindContext:
-    """What binding needs from the session: tables by name, files by path, the names it could suggest."""
-
-    find_table: Callable[[str], Source | None]
-    open_file: Callable[[str | list[str], str | None, dict[str, Any]], Source]
-    table_names: Callable[[], list[str]]
-    settings: Settings = field(default_factory=Settings)
-
-
-@dataclass(frozen=True)
-class BoundQuery:
-    """A query ready to optimize: the plan and the names of its columns."""
-
-    plan: p.Plan
-    names: Names
-
-
 class Binder:
-    """Binds one statement; gives out its column keys."""
+    """Binds one statement; gives out its column keys (`keys`: those of the statement that it is a part of)."""
 
-    def __init__(self, context: BindContext, text: Text) -> None:
+    def __init__(self, context: BindContext, text: Text, keys: KeyMaker | None = None) -> None:
         self.context = context
         self.text = text
-        self.keys = KeyMaker()
+        self.keys = keys or KeyMaker()
         self.ctes: dict[str, CommonTable] = {}
 
     def bind(self, tree: exp.Expression) -> BoundQuery:
         if not isinstance(tree, exp.Query | exp.Values):
             raise NotSupportedError(f"{tree.key.upper()} statements are not supported", location=self.text.of(tree))
-        plan, names = self.query(tree, None)
+        plan, names = self.query(resolve(tree, self.context.call_time, self.text), None)
         return BoundQuery(plan, names)
+
+    def view(self, view: ViewQuery) -> BoundQuery:
+        """A view's query as a part of this statement. It sees none of the statement's own names."""
+        bound = Binder(self.context, view.text, self.keys).bind(view.tree)
+        return BoundQuery(bound.plan, (*view.names, *bound.names[len(view.names) :]))
+
+    def expression(self, tree: exp.Expression, where: str) -> Expr:
+        """An expression without columns that stands by itself."""
+        return self.expressions(Scope(), where).bind(resolve(tree, self.context.call_time, self.text))
 
     def subquery(self, tree: Any, scope: Scope) -> tuple[p.Plan, Names]:
         """A query inside an expression of `scope`, which it may refer to."""

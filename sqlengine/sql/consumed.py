@@ -11,7 +11,7 @@ from typing import Any
 from sqlglot import exp
 
 from sqlengine.errors import NotSupportedError
-from sqlengine.sql.parse import Text
+from sqlengine.sql.source_text import Text
 
 _RESULT = {"with_", "order", "limit", "offset"}
 _READ: dict[type[exp.Expression], frozenset[str]] = {

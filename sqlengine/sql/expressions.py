@@ -28,9 +28,10 @@ from sqlengine.expr.nodes import (
 from sqlengine.expr.registry import bind_call, find_aggregate, find_scalar, find_window
 from sqlengine.sql import literals
 from sqlengine.sql.calls import call_name, innermost_call
+from sqlengine.sql.call_time import value_of
 from sqlengine.sql.named_calls import bind_named_call, field_of, from_comprehension, from_list
-from sqlengine.sql.parse import Text
 from sqlengine.sql.scope import Scope
+from sqlengine.sql.source_text import Text
 from sqlengine.sql.subquery_exprs import bind_comparison, bind_exists, bind_in, bind_scalar_subquery
 from sqlengine.sql.type_names import TEXT_KINDS, arrow_type
 from sqlengine.types import sql_name
@@ -77,6 +78,8 @@ class ExpressionBinder:
         if kind in _BINARY:
             return self._binary(_BINARY[kind], node, location)
         match node:
+            case exp.Placeholder() if (given := value_of(node)) is not None:
+                return given
             case exp.Paren():
                 return self.bind(node.this)
             case exp.Column() | exp.Identifier():

@@ -17,6 +17,8 @@ from sqlengine.expr.nodes import ColumnRef, Expr, OuterRef
 from sqlengine.expr.registry import bind_call, find_scalar, find_table_function
 from sqlengine.formats.base import Source
 from sqlengine.plan import nodes as p
+from sqlengine.plan.keys import with_fresh_keys
+from sqlengine.sql.bind_context import BoundQuery, ViewQuery
 from sqlengine.sql.calls import call_name
 from sqlengine.sql.consumed import check_consumed
 from sqlengine.sql.ctes import read_common_table
@@ -190,6 +192,11 @@ def _named_table(binder: Binder, node: exp.Table) -> tuple[p.Plan, Names]:
     if table is not None and not node.db:
         return read_common_table(binder, table, node)
     source = binder.context.find_table(name)
+    if isinstance(source, ViewQuery):
+        view = binder.view(source)
+        return view.plan, view.names
+    if isinstance(source, BoundQuery):
+        return with_fresh_keys(source.plan, binder.keys)[0], source.names
     if source is None and ("." in name or "/" in name):
         source = binder.context.open_file(name, None, {})
     if source is None:

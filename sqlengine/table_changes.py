@@ -1,0 +1,358 @@
+"""Statements that make and change tables, and COPY.
+
+A table's rows never change in place: INSERT adds a store, the others write all rows anew and put them in place when they are
+complete. So a failed statement changes nothing, and a query that runs meanwhile keeps what it saw.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from sqlengine.catalog import StoredTable
+from sqlengine.errors import BindError, DataError, Location, NotSupportedError
+from sqlengine.expr.coercion import cast_to
+from sqlengine.expr.nodes import ColumnRef, Expr, null_of
+from sqlengine.formats import format_of, open_source
+from sqlengine.formats.stored import StoredSource, store_schema
+from sqlengine.plan import nodes as p
+from sqlengine.plan.nodes import Plan
+from sqlengine.relation import Relation
+from sqlengine.runtime.row_store import RowStore
+from sqlengine.sql import statements as s
+from sqlengine.sql.binder import BoundQuery
+from sqlengine.sql.table_queries import (
+    bare_word,
+    chosen_columns,
+    kept_rows,
+    matching_count,
+    updated_rows,
+    with_column,
+    with_type,
+)
+from sqlengine.sql.type_names import arrow_type
+
+if TYPE_CHECKING:
+    from sqlengine.statement_runner import Running
+
+_SMALL = 256 << 10  # stores in memory below this size are merged, so that many INSERTs make few stores
+
+
+def create_table(run: Running, statement: s.CreateTable) -> Relation:
+    catalog = run.session.catalog
+    entry = catalog.find(statement.name)
+    if entry is not None:
+        if statement.if_not_exists:
+            return run.status()
+        if not statement.replace or not isinstance(entry, StoredTable):
+            raise BindError(
+                f'"{entry.name}" exists already', code="already_exists",
+                hint="use CREATE OR REPLACE, IF NOT EXISTS, or DROP it first", location=statement.place,
+            )  # fmt: skip
+    if statement.query is None:
+        schema = pa.schema([pa.field(spec.name, arrow_type(spec.type)) for spec in statement.columns])
+        catalog.put(StoredTable(statement.name, StoredSource((), schema), statement.columns, statement.temporary))
+        return run.status()
+    bound = run.bind(statement.query)
+    names = _column_names(statement, bound)
+    types = [pa.int32() if pa.types.is_null(t) else t for t in bound.plan.schema.types]
+    store = _stored(run, _cast(bound.plan, types, run), statement.name, ())
+    schema = pa.schema([pa.field(name, type_) for name, type_ in zip(names, types, strict=True)])
+    specs = tuple(s.ColumnSpec(name, statement.query) for name in names)
+    catalog.put(StoredTable(statement.name, StoredSource(_stores(store), schema), specs, statement.temporary))
+    return run.status(store.rows)
+
+
+def _column_names(statement: s.CreateTable, bound: BoundQuery) -> tuple[str, ...]:
+    if len(statement.names) > len(bound.names):
+        raise BindError(
+            f"the query has {len(bound.names)} columns, the table names {len(statement.names)}", code="alias_columns",
+            location=statement.place,
+        )  # fmt: skip
+    names = (*statement.names, *bound.names[len(statement.names) :])
+    found: list[str] = []
+    for name in names:
+        unique, number = name, 1
+        while unique.lower() in (f.lower() for f in found):
+            unique, number = f"{name}_{number}", number + 1
+        found.append(unique)
+    return tuple(found)
+
+
+def _cast(plan: Plan, types: Sequence[pa.DataType], run: Running) -> Plan:
+    """The plan's columns in the types of a table."""
+    if list(plan.schema.types) == list(types):
+        return plan
+    keys = [f"{field.name}'" for field in plan.schema]
+    exprs = [cast_to(ColumnRef(f.type, f.name), t) for f, t in zip(plan.schema, types, strict=True)]
+    return p.Project(plan, tuple(zip(keys, exprs, strict=True)))
+
+
+def _stored(run: Running, plan: Plan, table: str, required: Sequence[int]) -> RowStore:
+    """The rows of a plan, held by the session. `required`: positions of the columns that may not be NULL."""
+    session = run.session
+    store = session.new_store(plan.schema.types, f"table {table}")
+    for batch in session.run(plan, timeout=run.around.timeout):
+        for number in required:
+            if batch.column(number).null_count:
+                raise DataError(
+                    f'a column of table "{table}" that is NOT NULL would be NULL', code="not_null",
+                    hint="give a value for every NOT NULL column, or a DEFAULT",
+                )  # fmt: skip
+        store.add(batch)
+    store.finish()
+    return store
+
+
+def _stores(*stores: RowStore) -> tuple[RowStore, ...]:
+    return tuple(store for store in stores if store.rows)
+
+
+def _appended(run: Running, table: StoredTable, new: RowStore) -> tuple[RowStore, ...]:
+    """The table's stores and a new one; small ones become one, so that a row is copied a logarithmic number of times."""
+    stores = list(table.source.stores)
+    while stores and stores[-1].in_memory and stores[-1].bytes <= 2 * new.bytes and stores[-1].bytes + new.bytes <= _SMALL:
+        merged = run.session.new_store(new.schema.types, new.owner)
+        for store in (stores.pop(), new):
+            for number in range(len(store.chunks)):
+                merged.add(store.read(number, new.schema.names))
+        merged.finish()
+        new = merged
+    return _stores(*stores, new)
+
+
+def insert_rows(run: Running, statement: s.InsertRows) -> Relation:
+    table = run.session.catalog.stored(statement.table, statement.place)
+    if statement.query is None:
+        bound = BoundQuery(p.ONE_ROW, ())
+        return _insert(run, table, bound, (), statement.place)
+    bound = run.bind(statement.query)
+    columns: Sequence[str] = statement.columns if statement.columns is not None else table.source.schema.names
+    if statement.by_name:
+        columns = bound.names
+    positions = _positions(table, columns, statement.column_places)
+    if len(columns) != len(bound.names):
+        raise BindError(
+            f'table "{table.name}" takes {len(columns)} values here, the query gives {len(bound.names)}',
+            code="insert_columns", hint=f"the columns are {', '.join(columns)}", location=statement.place,
+        )  # fmt: skip
+    return _insert(run, table, bound, positions, statement.place)
+
+
+def _positions(table: StoredTable, columns: Sequence[str], places: Sequence[Location]) -> list[int]:
+    low = [name.lower() for name in table.source.schema.names]
+    found: list[int] = []
+    for number, name in enumerate(columns):
+        place = places[number] if number < len(places) else None
+        if name.lower() not in low:
+            raise BindError(
+                f'table "{table.name}" has no column "{name}"', code="column_not_found",
+                hint=f"it has {', '.join(table.source.schema.names)}", location=place,
+            )  # fmt: skip
+        at = low.index(name.lower())
+        if at in found:
+            raise BindError(f'the column "{name}" is named twice', code="duplicate_column", location=place)
+        found.append(at)
+    return found
+
+
+def _insert(
+    run: Running, table: StoredTable, bound: BoundQuery, positions: Sequence[int], place: Location | None
+) -> Relation:
+    schema = table.source.schema
+    given = dict(zip(positions, bound.plan.schema, strict=True))
+    columns: list[tuple[str, Expr]] = []
+    binder = run.binder()
+    for number, field in enumerate(schema):
+        default = table.specs[number].default
+        if number in given:
+            value: Expr = ColumnRef(given[number].type, given[number].name)
+        elif default is not None:
+            value = binder.expression(default, "DEFAULT")
+        else:
+            value = null_of(field.type)
+        columns.append((f"{field.name}'{number}", cast_to(value, field.type)))
+    store = _stored(run, p.Project(bound.plan, tuple(columns)), table.name, _required(table))
+    _put(run, table, _appended(run, table, store))
+    return run.status(store.rows)
+
+
+def _required(table: StoredTable) -> list[int]:
+    return [number for number, spec in enumerate(table.specs) if not spec.nullable]
+
+
+def _put(run: Running, table: StoredTable, stores: tuple[RowStore, ...]) -> None:
+    run.session.catalog.put(replace(table, source=StoredSource(stores, table.source.schema)))
+
+
+def delete_rows(run: Running, statement: s.DeleteRows) -> Relation:
+    table = run.session.catalog.stored(statement.table, statement.place)
+    before = table.source.rows
+    if statement.where is None:
+        _put(run, table, ())
+        return run.status(before)
+    bound = run.bind(kept_rows(table.name, statement.alias, statement.where))
+    store = _stored(run, bound.plan, table.name, ())
+    _put(run, table, _stores(store))
+    return run.status(before - store.rows)
+
+
+def update_rows(run: Running, statement: s.UpdateRows) -> Relation:
+    table = run.session.catalog.stored(statement.table, statement.place)
+    _positions(table, [name for name, _ in statement.assignments], statement.column_places)
+    count = table.source.rows
+    if statement.where is not None:
+        counted = run.bind(matching_count(table.name, statement.alias, statement.where))
+        count = run.relation(counted).fetchall()[0][0]
+    bound = run.bind(updated_rows(statement, table.source.schema.names))
+    plan = _cast(bound.plan, table.source.schema.types, run)
+    _put(run, table, _stores(_stored(run, plan, table.name, _required(table))))
+    return run.status(count)
+
+
+def alter_table(run: Running, statement: s.AlterTable) -> Relation:
+    catalog = run.session.catalog
+    if statement.if_exists and catalog.find(statement.table) is None:
+        return run.status()
+    table = catalog.stored(statement.table, statement.place)
+    names = table.source.schema.names
+    if statement.action == "rename":
+        if catalog.find(statement.new_name) is not None:
+            raise BindError(f'"{statement.new_name}" exists already', code="already_exists", location=statement.place)
+        catalog.put(replace(table, name=statement.new_name))
+        catalog.remove(table.name)
+        return run.status()
+    if statement.action == "add column":
+        return _add_column(run, table, statement)
+    at = next((n for n, name in enumerate(names) if name.lower() == statement.column.lower()), None)
+    if at is None:
+        if statement.missing_ok:
+            return run.status()
+        raise BindError(
+            f'table "{table.name}" has no column "{statement.column}"', code="column_not_found",
+            hint=f"it has {', '.join(names)}", location=statement.place,
+        )  # fmt: skip
+    spec = table.specs[at]
+    match statement.action:
+        case "rename column":
+            if statement.new_name.lower() in (name.lower() for name in names):
+                raise BindError(f'the column "{statement.new_name}" exists', code="already_exists", location=statement.place)
+            renamed = [statement.new_name if n == at else name for n, name in enumerate(names)]
+            source = StoredSource(table.source.stores, table.source.schema.rename_columns(renamed))
+            catalog.put(replace(table, source=source, specs=_with(table, at, replace(spec, name=statement.new_name))))
+        case "drop column":
+            if len(names) == 1:
+                raise BindError("a table needs at least one column", code="last_column", location=statement.place)
+            rest = [name for n, name in enumerate(names) if n != at]
+            specs = tuple(spec for n, spec in enumerate(table.specs) if n != at)
+            _rewrite(run, table, chosen_columns(table.name, rest), specs)
+        case "set type":
+            assert statement.spec is not None
+            tree = with_type(table.name, names, statement.column, statement.spec.type, statement.using)
+            _rewrite(run, table, tree, table.specs)
+        case "set default" | "drop default":
+            catalog.put(replace(table, specs=_with(table, at, replace(spec, default=statement.using))))
+        case "set not null":
+            if any(store.facts[at].nulls for store in table.source.stores):
+                raise DataError(f'the column "{spec.name}" has NULLs', code="not_null", location=statement.place)
+            catalog.put(replace(table, specs=_with(table, at, replace(spec, nullable=False))))
+        case "drop not null":
+            catalog.put(replace(table, specs=_with(table, at, replace(spec, nullable=True))))
+    return run.status()
+
+
+def _with(table: StoredTable, at: int, spec: s.ColumnSpec) -> tuple[s.ColumnSpec, ...]:
+    return tuple(spec if n == at else old for n, old in enumerate(table.specs))
+
+
+def _add_column(run: Running, table: StoredTable, statement: s.AlterTable) -> Relation:
+    assert statement.spec is not None
+    if statement.spec.name.lower() in (name.lower() for name in table.source.schema.names):
+        if statement.missing_ok:
+            return run.status()
+        raise BindError(f'the column "{statement.spec.name}" exists', code="already_exists", location=statement.place)
+    _rewrite(run, table, with_column(table.name, statement.spec), (*table.specs, statement.spec))
+    return run.status()
+
+
+def _rewrite(run: Running, table: StoredTable, tree: Any, specs: tuple[s.ColumnSpec, ...]) -> None:
+    """The table with the rows of a query over itself."""
+    bound = run.bind(tree)
+    required = [number for number, spec in enumerate(specs) if not spec.nullable]
+    store = _stored(run, bound.plan, table.name, required)
+    names = [spec.name for spec in specs]
+    schema = pa.schema([pa.field(n, t) for n, t in zip(names, bound.plan.schema.types, strict=True)])
+    run.session.catalog.put(replace(table, source=StoredSource(_stores(store), schema), specs=specs))
+
+
+def _path(run: Running, tree: Any, place: Location | None) -> str:
+    word = bare_word(tree)
+    path = word if word is not None else run.constant(tree)
+    if not isinstance(path, str):
+        raise BindError("COPY needs the name of a file in quotes", code="bad_option", location=place)
+    return path
+
+
+def _options(run: Running, given: Sequence[tuple[str, object]]) -> dict[str, Any]:
+    plain = (bool, str, list)
+    return {name: value if isinstance(value, plain) else run.constant(value) for name, value in given}
+
+
+def copy_to(run: Running, statement: s.CopyTo) -> Relation:
+    """Write the rows; one row says how many."""
+    path = _path(run, statement.path, statement.place)
+    options = _options(run, statement.options)
+    format_ = str(options.pop("format", None) or format_of(path) or "csv").lower()
+    bound = run.bind(statement.query)
+    if options.get("partition_by") == "*":
+        raise NotSupportedError("PARTITION_BY * is not supported", location=statement.place)
+    count = write_rows(run.session, bound, path, format_, options, run.around.timeout)
+    return run.status(count)
+
+
+def write_rows(
+    session: Any, bound: BoundQuery, path: str, format_: str, options: dict[str, Any], timeout: float | None = None
+) -> int:
+    """Run a query into a file; the number of rows."""
+    plan = p.Write(bound.plan, bound.names, path, format_, tuple(options.items()), "Count#w")
+    return sum(batch.column(0)[0].as_py() for batch in session.run(plan, timeout=timeout))
+
+
+def copy_from(run: Running, statement: s.CopyFrom) -> Relation:
+    """Insert the rows of files, column by column in their order."""
+    table = run.session.catalog.stored(statement.table, statement.place)
+    path = _path(run, statement.path, statement.place)
+    options = _options(run, statement.options)
+    format_ = str(options.pop("format", None) or format_of(path) or "csv").lower()
+    columns: Sequence[str] = statement.columns if statement.columns is not None else table.source.schema.names
+    positions = _positions(table, columns, statement.column_places)
+    source = open_source(path, format_, options)
+    if len(source.schema) != len(columns):
+        raise BindError(
+            f"{path} has {len(source.schema)} columns, {len(columns)} are wanted", code="insert_columns",
+            location=statement.place,
+        )  # fmt: skip
+    if format_ == "csv" and not {"types", "dtypes", "columns", "all_varchar"} & options.keys():
+        # Texts such as 007 stay texts where the table has texts.
+        wanted = [table.source.schema.types[at] for at in positions]
+        types = {n: t for n, t in zip(source.schema.names, wanted, strict=True) if not pa.types.is_nested(t)}
+        source = open_source(path, format_, {**options, "types": types})
+    names = tuple(source.schema.names)
+    plan = p.Scan(source, path, tuple((name, f"{name}#{n}") for n, name in enumerate(names)))
+    return _insert(run, table, BoundQuery(plan, names), positions, statement.place)
+
+
+def materialized(session: Any, relation: Relation) -> Relation:
+    """The rows of a relation, held by the session (spillable), as a relation."""
+    store = session.new_store(relation.plan.schema.types, "a result")
+    for batch in session.run(relation.plan, relation):
+        store.add(batch)
+    store.finish()
+    schema = pa.schema([pa.field(str(n), t) for n, t in enumerate(relation.plan.schema.types)])
+    assert store.schema == store_schema(schema.types)
+    source = StoredSource((store,), schema)
+    plan = p.Scan(source, "result", tuple((str(n), f"{name}#{n}") for n, name in enumerate(relation.columns)))
+    return Relation(session, plan, tuple(relation.columns))
