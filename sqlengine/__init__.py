@@ -8,6 +8,9 @@
 from __future__ import annotations
 
 import sys
+import threading
+from collections.abc import Mapping, Sequence
+from os import PathLike
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -20,24 +23,44 @@ if TYPE_CHECKING:
 
 prefer_jemalloc()
 __version__ = "0.1.0"
-__all__ = ["__version__", "connect", "errors", "sql"]
+__all__ = ["__version__", "connect", "default_session", "errors", "sql"]
 
 _default: Session | None = None
+_making = threading.Lock()
 
 
-def connect(**settings: Any) -> Session:
-    """A new session; settings as in `SHOW ALL`, such as `memory_limit="2GB"`, `threads=4`."""
+def connect(*, config: str | PathLike[str] | None = None, **settings: Any) -> Session:
+    """A new session; settings as in `SHOW ALL`, such as `memory_limit="2GB"`, `threads=4`. `config`: a TOML file of
+    them."""
     from sqlengine.session import Session
 
-    return Session(**settings)
+    return Session(config=config, **settings)
 
 
-def sql(query: str) -> Relation:
-    """Run SQL in the default session, made at the first call."""
+def default_session() -> Session:
+    """The session of `sqlengine.sql`, made at the first use."""
     global _default
-    if _default is None:
-        _default = connect()
-    return _default.sql(query)
+    with _making:
+        if _default is None:
+            _default = connect()
+    return _default
+
+
+def sql(
+    query: str,
+    params: Sequence[Any] | Mapping[str, Any] | None = None,
+    *,
+    tables: Mapping[str, Any] | None = None,
+    capture: bool = True,
+    timeout: float | None = None,
+) -> Relation:
+    """Run SQL in the default session; see `Session.sql`.
+
+    >>> rows = [{"n": 1}, {"n": 2}]
+    >>> sql("select sum(n) as total from rows where n > $least", {"least": 1}).fetchall()
+    [(2,)]
+    """
+    return default_session().sql(query, params, tables=tables, capture=capture, timeout=timeout)
 
 
 class _Package(ModuleType):

@@ -1,7 +1,9 @@
 """What a session knows by name: tables, views, macros, prepared statements and variables.
 
-Tables and views share one namespace; names are found in any case and shown as they were written. An entry is immutable: a
-change puts a new one in its place, so a query that runs keeps what it was bound to. Changes by SQL take `writing`, one at a
+Tables and views share one namespace; names are found in any case and shown as they were written. An entry is
+immutable: a
+change puts a new one in its place, so a query that runs keeps what it was bound to. Changes by SQL take `writing`, one
+at a
 time; looking up never waits for them.
 """
 
@@ -18,11 +20,10 @@ from sqlengine.errors import BindError, Location
 from sqlengine.expr.nodes import Literal
 from sqlengine.formats.base import Source
 from sqlengine.formats.stored import StoredSource
-from sqlengine.sql.binder import ViewQuery
+from sqlengine.sql.binder import BoundQuery, ViewQuery
 from sqlengine.sql.call_time import Macro
 from sqlengine.sql.parse import Parsed
 from sqlengine.sql.statements import ColumnSpec
-
 
 
 @dataclass(frozen=True)
@@ -45,8 +46,10 @@ class StoredTable:
 
 @dataclass(frozen=True)
 class View:
+    """`query`: of CREATE VIEW, bound anew at each use; or of a registered relation, bound already."""
+
     name: str
-    query: ViewQuery
+    query: ViewQuery | BoundQuery
     schema: pa.Schema
     temporary: bool = False
 

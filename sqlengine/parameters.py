@@ -46,7 +46,8 @@ def as_literal(value: Any) -> Literal:
         case datetime.timedelta():
             rest = value - datetime.timedelta(days=value.days)
             return Literal(
-                pa.month_day_nano_interval(), pa.MonthDayNano([0, value.days, rest // datetime.timedelta(microseconds=1) * 1000])
+                pa.month_day_nano_interval(), pa.MonthDayNano([0, value.days, rest //
+                datetime.timedelta(microseconds=1) * 1000])
             )  # fmt: skip
         case uuid.UUID():
             return literal(str(value))

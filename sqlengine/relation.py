@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import html
+import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from sqlengine.plan.nodes import Plan
+from sqlengine.plan.nodes import Limit, Plan
+from sqlengine.types import sql_name
 
 if TYPE_CHECKING:
     from sqlengine.session import Session
@@ -24,12 +27,14 @@ class Relation:
         Of the last complete or abandoned run: rows, seconds, peak bytes of the pool, spilled bytes.
     """
 
-    def __init__(self, session: Session, plan: Plan, names: tuple[str, ...]) -> None:
+    def __init__(self, session: Session, plan: Plan, names: tuple[str, ...], timeout: float | None = None) -> None:
         self._session = session
         self._plan = plan
+        self._timeout = timeout
         self.schema = pa.schema([pa.field(name, type_) for name, type_ in zip(names, plan.schema.types, strict=True)])
         self.stats: dict[str, Any] | None = None
         self.is_status = False  # of a statement such as SET, which has nothing to show
+        self.changed: int | None = None  # rows inserted, deleted, updated or written by such a statement
 
     @property
     def columns(self) -> list[str]:
@@ -46,7 +51,7 @@ class Relation:
 
     def batches(self, *, timeout: float | None = None) -> Iterator[pa.RecordBatch]:
         """Run and yield record batches; closing the iterator early stops the query. `timeout` in seconds."""
-        for batch in self._session.run(self._plan, self, timeout):
+        for batch in self._session.run(self._plan, self, self._timeout if timeout is None else timeout):
             yield pa.RecordBatch.from_arrays(batch.columns, schema=self.schema) if self.schema.names else batch
 
     __iter__ = batches
@@ -87,9 +92,58 @@ class Relation:
 
     pl = to_polars
 
+    def show(self, max_rows: int = 40) -> None:
+        """Print the first and the last rows as a box."""
+        import sys
+
+        from sqlengine.text_box import box
+
+        box(self, sys.stdout, max_rows)
+
+    def materialize(self) -> Relation:
+        """Run once and keep the rows in the session, in memory or on disk as the budget allows; a relation over
+        them."""
+        from sqlengine.table_changes import materialized
+
+        return materialized(self._session, self)
+
+    def write_parquet(self, path: str | os.PathLike[str], **options: Any) -> int:
+        """Write all rows, streaming; the file appears when it is complete. Options as those of COPY. The number of
+        rows."""
+        return self._write(path, "parquet", options)
+
+    def write_csv(self, path: str | os.PathLike[str], **options: Any) -> int:
+        """As `write_parquet`, as CSV with a header."""
+        return self._write(path, "csv", options)
+
+    def write_json(self, path: str | os.PathLike[str], **options: Any) -> int:
+        """As `write_parquet`, as one JSON object a line (one array with `array=True`)."""
+        return self._write(path, "json", options)
+
+    def _write(self, path: str | os.PathLike[str], format_: str, options: dict[str, Any]) -> int:
+        from sqlengine.sql.binder import BoundQuery
+        from sqlengine.table_changes import write_rows
+
+        bound = BoundQuery(self._plan, tuple(self.columns))
+        return write_rows(self._session, bound, os.fspath(path), format_, options, self._timeout)
+
     def explain(self, kind: str = "logical") -> str:
         """The plan as text: `logical`, `physical` or `analyze` (which runs the query)."""
         return self._session.explain(self._plan, kind)
+
+    def _repr_html_(self) -> str:
+        """The first 20 rows, for notebooks."""
+        limited = Relation(self._session, Limit(self._plan, 21), tuple(self.columns), self._timeout)
+        rows = limited.fetchall()
+        heads = "".join(
+            f"<th>{html.escape(f.name)}<br><small>{html.escape(sql_name(f.type))}</small></th>" for f in self.schema
+        )
+        body = "".join(
+            "<tr>" + "".join(f"<td>{'<i>NULL</i>' if v is None else html.escape(str(v))}</td>" for v in row) + "</tr>"
+            for row in rows[:20]
+        )
+        more = "<p>more rows are not shown</p>" if len(rows) > 20 else ""
+        return f"<table><thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table>{more}"
 
     def __repr__(self) -> str:
         return f"Relation({', '.join(f'{f.name}: {f.type}' for f in self.schema)})"

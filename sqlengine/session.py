@@ -4,59 +4,93 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
-from dataclasses import fields, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pyarrow as pa
 
 from sqlengine.backends.local import LocalBackend, QueryContext
-from sqlengine.errors import InterfaceError, MemoryLimitError
-from sqlengine.formats import open_source
+from sqlengine.caller_names import caller, variables_of
+from sqlengine.catalog import Catalog, RegisteredTable, StoredTable, View
+from sqlengine.dbapi import Cursor
+from sqlengine.errors import InterfaceError, Interrupted, MemoryLimitError, ParseError
+from sqlengine.expr.nodes import Literal
 from sqlengine.formats.base import Source
 from sqlengine.formats.memory import memory_source
+from sqlengine.formats.stored import store_schema
 from sqlengine.operators.base import Operator
 from sqlengine.optimizer.rules import optimize
+from sqlengine.parameters import Params, bound_parameters
 from sqlengine.physical.distribute import distribute
+<<<<<<< HEAD
 from sqlengine.physical.explain import analyzed_text, as_table, logical_text, physical_text
 from sqlengine.physical.fit import resolved
+=======
+from sqlengine.physical.explain import analyzed_text, logical_text, physical_text
+>>>>>>> 9dfa53a (Session with a catalog, parameters, names from the caller, DB-API cursors, stored tables and COPY)
 from sqlengine.physical.lower import lower
-from sqlengine.plan.nodes import Plan, Scan
+from sqlengine.plan.nodes import Plan
 from sqlengine.relation import Relation
 from sqlengine.runtime.allocators import choose_allocators
 from sqlengine.runtime.cancel import Cancel
 from sqlengine.runtime.guard import MemoryGuard, QueryPeaks
-from sqlengine.runtime.memory import MemoryPool
+from sqlengine.runtime.memory import Holder, MemoryPool
 from sqlengine.runtime.process_watch import default_memory_limit, operator_budget, process_rss
+from sqlengine.runtime.row_store import RowStore
 from sqlengine.runtime.spill import SpillDirectory
-from sqlengine.settings import Settings, format_bytes, setting_field
-from sqlengine.sql.binder import BindContext, Binder
+from sqlengine.settings import Settings, format_bytes, initial_settings, setting_field, settings_rows
+from sqlengine.sql.binder import BoundQuery
 from sqlengine.sql.decorrelate import decorrelate
 from sqlengine.sql.parse import Parsed, parse
-from sqlengine.sql.session_statements import SessionStatement, session_statement
+from sqlengine.statement_runner import Surroundings, as_table, function_table, run_statement
+
+
+@dataclass(frozen=True)
+class MemoryInfo:
+    """All in bytes. `limit` bounds the process, of which `source` says where it comes from; operators share
+    `capacity`, of
+    which `used` is taken now and `peak` was the most; `spilled` is on disk now; `holders` have it, the largest
+    first."""
+
+    limit: int
+    source: str
+    rss: int
+    capacity: int
+    used: int
+    peak: int
+    spilled: int
+    holders: tuple[Holder, ...]
 
 
 class Session:
-    """Runs queries under one budget. Safe from many threads; a context manager."""
+    """Runs queries under one budget. Safe from many threads; a context manager.
 
-    def __init__(self, **settings: Any) -> None:
-        chosen = Settings()
-        for name, value in settings.items():
-            if value is not None:
-                chosen = chosen.with_value(name, value)
-        self._settings = chosen
-        self._tables: dict[str, Source] = {}
+    Parameters
+    ----------
+    config : path, optional
+        A TOML file with settings. What is given here comes before the environment (`SQLENGINE_THREADS=2`), and that
+        before
+        the file.
+    settings
+        As in `SHOW ALL`, such as `memory_limit="2GB"`, `threads=4`.
+    """
+
+    def __init__(self, *, config: str | os.PathLike[str] | None = None, **settings: Any) -> None:
+        self._settings = initial_settings(settings, config)
+        self.catalog = Catalog()
         self._running: set[Cancel] = set()
         self._lock = threading.Lock()
         self._closed = False
         choose_allocators()
-        self._spill = SpillDirectory.open(chosen)
+        self._spill = SpillDirectory.open(self._settings)
+        self._earlier_spill: list[SpillDirectory] = []  # where tables were spilled before spill_dir changed
         # Every import that a query needs is done by now, so this is what the process weighs before any work.
         self._weight = process_rss()
-        self._guard = self._new_guard()
-        self._pool = self._guard.pool
+        self._pool = MemoryPool(self._capacity())
+        self._guard = MemoryGuard(self._limit()[0], self._weight, self._pool)
 
-    def _new_guard(self) -> MemoryGuard:
+    def _capacity(self) -> int:
         limit, _ = self._limit()
         capacity = operator_budget(limit, self._weight)
         if limit <= self._weight or capacity <= 0:
@@ -65,7 +99,7 @@ class Session:
                 f"{format_bytes(self._weight)}",
                 hint=f"set memory_limit to at least {format_bytes(self._weight + (64 << 20))}",
             )
-        return MemoryGuard(limit, self._weight, MemoryPool(capacity))
+        return capacity
 
     def _limit(self) -> tuple[int, str]:
         if self._settings.memory_limit:
@@ -73,102 +107,175 @@ class Session:
         found = default_memory_limit()
         return found.bytes, found.source
 
-    def sql(self, query: str, *, source: str = "<command>") -> Relation:
-        """Bind one or more statements. A query gives a lazy relation; other statements run at once. The relation of
-        the last statement is returned."""
-        relations = [self._statement(parsed) for parsed in parse(query, source)]
-        if not relations:
+    # statements
+
+    def sql(
+        self,
+        query: str,
+        params: Params = None,
+        *,
+        tables: Mapping[str, Any] | None = None,
+        capture: bool = True,
+        timeout: float | None = None,
+        source: str = "<command>",
+    ) -> Relation:
+        """Bind one or more statements. A query gives a lazy relation; any other statement runs at the call. Of several
+        statements the last one's relation is returned, the others have run.
+
+        Parameters
+        ----------
+        params : sequence or mapping, optional
+            Values of `?`, `$1` (a sequence) or `$name`, `:name` (a mapping).
+        tables : mapping, optional
+            Rows by name, for this call only.
+        capture : bool
+            Whether names that are no tables of the session are looked up among the caller's variables.
+        timeout : float, optional
+            Seconds that each read may take; then `QueryTimeout`.
+        """
+        statements = parse(query, source)
+        if not statements:
             raise InterfaceError("there is no statement in the text", code="empty_statement")
-        return relations[-1]
+        around = self._surroundings(statements, params, tables, capture, timeout)
+        relation: Relation | None = None
+        for parsed in statements:
+            if relation is not None and not relation.is_status:
+                for _ in relation.batches():  # runs, and may fail, as it would by itself
+                    pass
+            relation = self._statement(parsed, around)
+        assert relation is not None
+        return relation
 
-    def script(self, text: str, source: str = "<command>") -> Iterator[Relation]:
+    def script(
+        self,
+        text: str,
+        source: str = "<command>",
+        params: Mapping[str, Any] | None = None,
+        timeout: float | None = None,
+    ) -> Iterator[Relation]:
         """The statements of a script one by one; all are parsed before the first one runs."""
+        around = Surroundings(bound_parameters(params), timeout=timeout)
         for parsed in parse(text, source):
-            yield self._statement(parsed)
+            yield self._statement(parsed, around)
 
-    def _statement(self, parsed: Parsed) -> Relation:
-        self._check_open()
-        other = session_statement(parsed)
-        if other is not None:
-            relation = self._table_relation(self._session_statement(other))
-            relation.is_status = other.kind in ("set", "reset")
-            return relation
-        context = BindContext(self._tables_by_name, open_source, lambda: sorted(self._tables), self._settings)
-        bound = Binder(context, parsed.text).bind(parsed.tree)
-        if parsed.explain is not None:
-            return self._table_relation(as_table(self.explain(bound.plan, parsed.explain)))
-        return Relation(self, bound.plan, bound.names)
+    def run_parsed(self, parsed: Parsed, params: Mapping[str, Literal], timeout: float | None = None) -> Relation:
+        """One statement that is parsed already, for those who run scripts."""
+        return self._statement(parsed, Surroundings(params, timeout=timeout))
 
-    def _session_statement(self, statement: SessionStatement) -> pa.Table:
-        match statement.kind:
-            case "set":
-                self.set(statement.name, statement.value)
-            case "reset":
-                self.set(statement.name, None)
-            case "show tables":
-                return pa.table({"name": pa.array(sorted(self._tables), pa.string())})
-            case "show all":
-                return self.settings()
-            case "show":
-                setting_field(statement.name)
-                rows = self.settings().to_pylist()
-                return pa.Table.from_pylist([row for row in rows if row["name"] == statement.name.lower()])
-        return pa.table({"ok": pa.array([True])})
+    def execute(self, query: str, params: Params = None, *, timeout: float | None = None) -> Cursor:
+        """Run at once; a DB-API cursor over the rows."""
+        return Cursor(self).execute(query, params, timeout=timeout)
 
-    def _table_relation(self, table: pa.Table) -> Relation:
-        source = memory_source(table)
-        columns = tuple((name, f"{name}#{i}") for i, name in enumerate(table.column_names))
-        return Relation(self, Scan(source, "result", columns), tuple(table.column_names))
+    def _surroundings(
+        self,
+        statements: Sequence[Parsed],
+        params: Params,
+        tables: Mapping[str, Any] | None,
+        capture: bool,
+        timeout: float | None,
+    ) -> Surroundings:
+        values = bound_parameters(params)
+        if params is not None:
+            wanted = {name.lower() for parsed in statements for name in parsed.parameters}
+            for name in values:
+                if name not in wanted:
+                    listed = ", ".join(f"${w}" for w in sorted(wanted))
+                    raise InterfaceError(
+                        f"a value is given for ${name}, which the statement does not have",
+                        code="parameter_unused",
+                        hint=f"it has {listed}" if listed else "it has no parameters",
+                    )
+        given = {name.lower(): as_table(rows) for name, rows in (tables or {}).items()}
+        found = variables_of(caller(), lambda value: isinstance(value, Relation)) if capture else None
+        return Surroundings(values, given, found, timeout)
 
-    def _tables_by_name(self, name: str) -> Source | None:
-        return self._tables.get(name.lower())
+    def _statement(self, parsed: Parsed, around: Surroundings) -> Relation:
+        self.check_open()
+        try:
+            return run_statement(self, parsed, around)
+        except RecursionError:
+            location = parsed.text.location(parsed.start, parsed.start + 1)
+            raise ParseError("the statement is nested too deeply", location=location) from None
+
+    # tables and settings
 
     def register(self, name: str, rows: Any) -> None:
-        """Make a pyarrow table, dict of columns, list of dicts or Arrow stream a table of this session."""
-        self._tables[name.lower()] = memory_source(rows)
+        """Make a pyarrow table, dict of columns, list of dicts, Arrow stream, relation or source a table of this
+        session."""
+        if isinstance(rows, Relation):
+            self.catalog.put(View(name, BoundQuery(rows.plan, tuple(rows.columns)), rows.schema))
+        else:
+            self.register_source(name, rows if isinstance(rows, Source) else memory_source(rows))
 
     def register_source(self, name: str, source: Source) -> None:
         """Make files (`sqlengine.formats.open_source`) a table of this session."""
-        self._tables[name.lower()] = source
+        self.catalog.put(RegisteredTable(name, source))
 
     def unregister(self, name: str) -> None:
-        self._tables.pop(name.lower(), None)
+        self.catalog.remove(name)
 
     def tables(self) -> list[str]:
-        return sorted(self._tables)
+        return self.catalog.names()
+
+    def functions(self) -> pa.Table:
+        """Name, kind and description of every function."""
+        return function_table(self.catalog.macros())
+
+    @property
+    def current(self) -> Settings:
+        return self._settings
 
     def set(self, name: str, value: Any) -> None:
         """Change a setting; None gives it its default back. A new memory limit needs all queries to have ended."""
-        default = setting_field(name).default
-        changed = (
-            replace(self._settings, **{name.lower(): default})
-            if value is None
-            else self._settings.with_value(name, value)
-        )
+        key = setting_field(name).name
+        if value is None:
+            changed = replace(self._settings, **{key: setting_field(name).default})
+        else:
+            changed = self._settings.with_value(name, value)
         with self._lock:
-            if name.lower() == "memory_limit" and self._running:
+            if key == "memory_limit" and self._running:
                 raise InterfaceError("memory_limit cannot change while a query runs", code="query_running")
             before, self._settings = self._settings, changed
-        try:
-            if name.lower() == "memory_limit":
-                self._guard = self._new_guard()
-                self._pool = self._guard.pool
-        except MemoryLimitError:
-            self._settings = before
-            raise
-        if name.lower().startswith("spill_"):
-            self._spill.close()
+        if key == "memory_limit":
+            try:
+                capacity = self._capacity()
+            except MemoryLimitError:
+                self._settings = before
+                raise
+            self._spill_tables(capacity)
+            self._pool.capacity = self._pool.ceiling = capacity
+            self._guard = MemoryGuard(self._limit()[0], self._weight, self._pool)
+        if key.startswith("spill_"):
+            self._earlier_spill.append(self._spill)
             self._spill = SpillDirectory.open(changed)
+
+    def _spill_tables(self, capacity: int) -> None:
+        """Push stored tables to disk if they hold more than what operators may share from now on."""
+        if self._pool.used > capacity:
+            for entry in self.catalog.entries():
+                if isinstance(entry, StoredTable):
+                    for store in entry.source.stores:
+                        store.spill()
 
     def settings(self) -> pa.Table:
         """Name, value and meaning of every setting."""
         limit, origin = self._limit()
-        rows = []
-        for item in fields(Settings):
-            value = getattr(self._settings, item.name)
-            text = f"{format_bytes(limit)} ({origin})" if item.name == "memory_limit" else str(value)
-            rows.append({"name": item.name, "value": text, "description": item.metadata["help"]})
-        return pa.Table.from_pylist(rows)
+        return pa.Table.from_pylist(settings_rows(self._settings, f"{format_bytes(limit)} ({origin})"))
+
+    @property
+    def memory(self) -> MemoryInfo:
+        limit, source = self._limit()
+        pool = self._pool
+        spilled = self._spill.bytes + sum(directory.bytes for directory in self._earlier_spill)
+        return MemoryInfo(
+            limit, source, process_rss(), pool.capacity, pool.used, pool.peak, spilled, tuple(pool.holders())
+        )
+
+    def new_store(self, types: Sequence[pa.DataType], owner: str) -> RowStore:
+        """An empty container for rows that outlive their query."""
+        return RowStore(store_schema(types), self._pool, self._spill, owner)
+
+    # running
 
     def run(
         self, plan: Plan, relation: Relation | None = None, timeout: float | None = None
@@ -204,8 +311,17 @@ class Session:
         logical = optimize(decorrelate(plan), context.settings)
         return distribute(lower(logical), context.settings.partitions)
 
+<<<<<<< HEAD
     def _context(self, timeout: float | None = None) -> QueryContext:
         self._check_open()
+=======
+    def _context(self, timeout: float | None = None, settings: Settings | None = None) -> QueryContext:
+        self.check_open()
+        settings = settings or self._settings
+        threads = settings.threads or _processors()
+        batch = settings.batch_bytes or min(_LARGEST_BATCH, max(_SMALLEST_BATCH, self._pool.capacity // _BATCH_SHARE))
+        partitions = settings.partitions or max(8, 4 * threads)
+>>>>>>> 9dfa53a (Session with a catalog, parameters, names from the caller, DB-API cursors, stored tables and COPY)
         deadline = None if timeout is None else time.monotonic() + timeout
         return QueryContext(
             resolved(self._settings, self._pool.capacity),
@@ -215,9 +331,10 @@ class Session:
             self._weight,
         )
 
-    def explain(self, plan: Plan, kind: str) -> str:
-        """A plan as text: `logical` (optimized), `physical`, or `analyze`, which runs it."""
-        context = self._context()
+    def explain(self, plan: Plan, kind: str, settings: Settings | None = None) -> str:
+        """A plan as text: `logical` (optimized), `physical`, or `analyze`, which runs it; with other settings if
+        given."""
+        context = self._context(None, settings)
         match kind:
             case "logical":
                 return logical_text(optimize(decorrelate(plan), context.settings))
@@ -230,18 +347,21 @@ class Session:
         raise InterfaceError(f"unknown kind of plan {kind!r}", hint="one of logical, physical, analyze")
 
     def interrupt(self) -> None:
-        """Cancel all running queries of this session."""
+        """Cancel all running queries of this session, from any thread; they raise `Interrupted`."""
         with self._lock:
             for cancel in self._running:
-                cancel.cancel()
+                cancel.cancel(Interrupted("query cancelled"))
 
     def close(self) -> None:
-        """Cancel what runs and remove all spill files."""
+        """Cancel what runs, forget all tables and remove all spill files."""
         self.interrupt()
         self._closed = True
-        self._spill.close()
+        self.catalog.clear()
+        for directory in (self._spill, *self._earlier_spill):
+            directory.close()
 
-    def _check_open(self) -> None:
+    def check_open(self) -> None:
+        """Raise InterfaceError if the session was closed."""
         if self._closed:
             raise InterfaceError("the session is closed", code="session_closed")
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
@@ -126,7 +126,8 @@ def _setting(default: Any, parse: Callable[[Any], Any], help: str, kind: str) ->
 
 @dataclass(frozen=True)
 class Settings:
-    """All settings with their values. Field order is the order of `SHOW ALL`. 0 means "chosen by the engine" where noted."""
+    """All settings with their values. Field order is the order of `SHOW ALL`. 0 means "chosen by the engine" where
+    noted."""
 
     memory_limit: int = _setting(
         0, _memory, "Bound on the resident memory of the process tree. 0: 80 % of machine or cgroup.", "bytes"
@@ -203,3 +204,49 @@ def setting_field(name: str) -> Any:
     close = difflib.get_close_matches(name.lower(), [f.name for f in fields(Settings)], 3)
     hint = f'did you mean "{close[0]}"?' if close else "SHOW ALL lists the settings"
     raise InterfaceError(f'unknown setting "{name}"', code="unknown_setting", hint=hint)
+
+
+def initial_settings(given: Mapping[str, Any], config: str | os.PathLike[str] | None = None) -> Settings:
+    """The settings of a new session: those given, then `SQLENGINE_NAME` in the environment, then the TOML file."""
+    chosen = Settings()
+    if config is not None:
+        for name, value in read_config(config).items():
+            chosen = chosen.with_value(name, value)
+    for item in fields(Settings):
+        variable = f"SQLENGINE_{item.name.upper()}"
+        if os.environ.get(variable):
+            try:
+                chosen = chosen.with_value(item.name, os.environ[variable])
+            except InterfaceError as error:
+                raise InterfaceError(f"{variable}: {error.message}", code=error.code) from None
+    for name, value in given.items():
+        if value is not None:
+            chosen = chosen.with_value(name, value)
+    return chosen
+
+
+def read_config(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """The settings in a TOML file."""
+    import tomllib
+
+    try:
+        with open(path, "rb") as file:
+            return tomllib.load(file)
+    except OSError as error:
+        raise InterfaceError(
+            f"cannot read the configuration {os.fspath(path)!r}: {error.strerror}", code="config_error"
+        ) from None
+    except tomllib.TOMLDecodeError as error:
+        raise InterfaceError(f"{os.fspath(path)}: {error}", code="config_error") from None
+
+
+def settings_rows(settings: Settings, memory_limit: str) -> list[dict[str, str]]:
+    """Name, value, type and meaning of every setting; `memory_limit` is how that one is shown."""
+    rows = []
+    for item in fields(Settings):
+        value = getattr(settings, item.name)
+        text = {bool: str(value).lower(), tuple: ",".join(map(str, value)) if isinstance(value, tuple) else ""}
+        shown = memory_limit if item.name == "memory_limit" else text.get(type(value), str(value))
+        kind, meaning = item.metadata["kind"], item.metadata["help"]
+        rows.append({"name": item.name, "value": shown, "description": meaning, "type": kind})
+    return rows

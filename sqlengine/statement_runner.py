@@ -44,7 +44,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Surroundings:
-    """What one call gives its statements besides the session: parameters, tables for this call, the caller's variables."""
+    """What one call gives its statements besides the session: parameters, tables for this call, the caller's
+    variables."""
 
     parameters: Mapping[str, Literal] = field(default_factory=dict)
     tables: Mapping[str, Source | BoundQuery] = field(default_factory=dict)
@@ -107,7 +108,9 @@ class Running:
 
     def status(self, count: int | None = None) -> Relation:
         """Nothing to show; `Count` for programs where rows were changed."""
-        table = pa.table({"ok": pa.array([True])}) if count is None else pa.table({"Count": pa.array([count], pa.int64())})
+        table = (
+            pa.table({"ok": pa.array([True])}) if count is None else pa.table({"Count": pa.array([count], pa.int64())})
+        )
         relation = self.rows_of(table)
         relation.is_status = True
         relation.changed = count
@@ -276,7 +279,8 @@ def _all_tables(run: Running) -> pa.Table:
     texts = pa.list_(pa.string())
     return pa.Table.from_pylist(
         rows,
-        pa.schema({"name": pa.string(), "kind": pa.string(), "column_names": texts, "column_types": texts, "temporary": pa.bool_()}),
+        pa.schema({"name": pa.string(), "kind": pa.string(), "column_names": texts, "column_types": texts, "temporary":
+        pa.bool_()}),
     )  # fmt: skip
 
 
@@ -325,9 +329,11 @@ def _create_view(run: Running, statement: s.CreateView) -> Relation:
 
 def exists(name: str, place: Any) -> BindError:
     return BindError(
-        f'"{name}" exists already', code="already_exists", hint="use CREATE OR REPLACE, IF NOT EXISTS, or DROP it first",
+        f'"{name}" exists already',
+        code="already_exists",
+        hint="use CREATE OR REPLACE, IF NOT EXISTS, or DROP it first",
         location=place,
-    )  # fmt: skip
+    )
 
 
 def _create_macro(run: Running, statement: s.CreateMacro) -> Relation:

@@ -1,6 +1,7 @@
 """Statements that make and change tables, and COPY.
 
-A table's rows never change in place: INSERT adds a store, the others write all rows anew and put them in place when they are
+A table's rows never change in place: INSERT adds a store, the others write all rows anew and put them in place when
+they are
 complete. So a failed statement changes nothing, and a query that runs meanwhile keeps what it saw.
 """
 
@@ -53,7 +54,7 @@ def create_table(run: Running, statement: s.CreateTable) -> Relation:
                 hint="use CREATE OR REPLACE, IF NOT EXISTS, or DROP it first", location=statement.place,
             )  # fmt: skip
     if statement.query is None:
-        schema = pa.schema([pa.field(spec.name, arrow_type(spec.type)) for spec in statement.columns])
+        schema = pa.schema([pa.field(spec.name, _type(spec)) for spec in statement.columns])
         catalog.put(StoredTable(statement.name, StoredSource((), schema), statement.columns, statement.temporary))
         return run.status()
     bound = run.bind(statement.query)
@@ -61,9 +62,14 @@ def create_table(run: Running, statement: s.CreateTable) -> Relation:
     types = [pa.int32() if pa.types.is_null(t) else t for t in bound.plan.schema.types]
     store = _stored(run, _cast(bound.plan, types, run), statement.name, ())
     schema = pa.schema([pa.field(name, type_) for name, type_ in zip(names, types, strict=True)])
-    specs = tuple(s.ColumnSpec(name, statement.query) for name in names)
+    specs = tuple(s.ColumnSpec(name) for name in names)
     catalog.put(StoredTable(statement.name, StoredSource(_stores(store), schema), specs, statement.temporary))
     return run.status(store.rows)
+
+
+def _type(spec: s.ColumnSpec) -> pa.DataType:
+    assert spec.type is not None
+    return arrow_type(spec.type)
 
 
 def _column_names(statement: s.CreateTable, bound: BoundQuery) -> tuple[str, ...]:
@@ -112,9 +118,12 @@ def _stores(*stores: RowStore) -> tuple[RowStore, ...]:
 
 
 def _appended(run: Running, table: StoredTable, new: RowStore) -> tuple[RowStore, ...]:
-    """The table's stores and a new one; small ones become one, so that a row is copied a logarithmic number of times."""
+    """The table's stores and a new one; small ones become one, so that a row is copied a logarithmic number of
+    times."""
     stores = list(table.source.stores)
-    while stores and stores[-1].in_memory and stores[-1].bytes <= 2 * new.bytes and stores[-1].bytes + new.bytes <= _SMALL:
+    while (
+        stores and stores[-1].in_memory and stores[-1].bytes <= 2 * new.bytes and stores[-1].bytes + new.bytes <= _SMALL
+    ):
         merged = run.session.new_store(new.schema.types, new.owner)
         for store in (stores.pop(), new):
             for number in range(len(store.chunks)):
@@ -239,9 +248,12 @@ def alter_table(run: Running, statement: s.AlterTable) -> Relation:
     match statement.action:
         case "rename column":
             if statement.new_name.lower() in (name.lower() for name in names):
-                raise BindError(f'the column "{statement.new_name}" exists', code="already_exists", location=statement.place)
+                raise BindError(
+                    f'the column "{statement.new_name}" exists', code="already_exists", location=statement.place
+                )
             renamed = [statement.new_name if n == at else name for n, name in enumerate(names)]
-            source = StoredSource(table.source.stores, table.source.schema.rename_columns(renamed))
+            fields = [field.with_name(name) for field, name in zip(table.source.schema, renamed, strict=True)]
+            source = StoredSource(table.source.stores, pa.schema(fields))
             catalog.put(replace(table, source=source, specs=_with(table, at, replace(spec, name=statement.new_name))))
         case "drop column":
             if len(names) == 1:
@@ -250,7 +262,7 @@ def alter_table(run: Running, statement: s.AlterTable) -> Relation:
             specs = tuple(spec for n, spec in enumerate(table.specs) if n != at)
             _rewrite(run, table, chosen_columns(table.name, rest), specs)
         case "set type":
-            assert statement.spec is not None
+            assert statement.spec is not None and statement.spec.type is not None
             tree = with_type(table.name, names, statement.column, statement.spec.type, statement.using)
             _rewrite(run, table, tree, table.specs)
         case "set default" | "drop default":

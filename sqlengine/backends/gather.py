@@ -98,6 +98,10 @@ class Gather:
                 if batch is None:
                     return
                 yield batch
+        except KeyboardInterrupt:
+            # Whoever pressed Ctrl-C wants the whole query to end, also what runs below and never looks at this gather.
+            self._cancel.cancel()
+            raise
         finally:
             self.close()
 

@@ -1,8 +1,11 @@
 """Rows that a session keeps: a table made by SQL, or a result held for the user.
 
-Written once, in order, by one thread (`add`, `finish`), then read by any number of threads. Rows are gathered into chunks of
-about a megabyte. A chunk is in memory as long as the pool allows, else it is a block of a spill file; when a task would have to
-wait for memory, the pool pushes all chunks to disk. Held: the chunks and the rows being gathered, all reserved. Worst case:
+Written once, in order, by one thread (`add`, `finish`), then read by any number of threads. Rows are gathered into
+chunks of
+about a megabyte. A chunk is in memory as long as the pool allows, else it is a block of a spill file; when a task
+would have to
+wait for memory, the pool pushes all chunks to disk. Held: the chunks and the rows being gathered, all reserved. Worst
+case:
 every row is written to disk once. Memory and file are given back when nobody refers to the store any more.
 """
 

@@ -28,7 +28,8 @@ class ViewQuery:
 
 @dataclass(frozen=True)
 class BindContext:
-    """What binding needs from the session: tables by name (rows, a view, or a query that is bound already), files by path,
+    """What binding needs from the session: tables by name (rows, a view, or a query that is bound already), files by
+    path,
     the names it could suggest, and what stands for parameters, variables and macros."""
 
     find_table: Callable[[str], Source | ViewQuery | BoundQuery | None]

@@ -30,6 +30,7 @@ from sqlengine.sql.source_text import Text
 from sqlengine.sql.values_rows import bind_values
 from sqlengine.tree import walk
 
+
 class Binder:
     """Binds one statement; gives out its column keys (`keys`: those of the statement that it is a part of)."""
 

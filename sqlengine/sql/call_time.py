@@ -1,6 +1,8 @@
-"""What a statement refers to besides tables is put in before it is bound: parameters, variables, and the bodies of macros.
+"""What a statement refers to besides tables is put in before it is bound: parameters, variables, and the bodies of
+macros.
 
-Values become `Placeholder` nodes that carry their typed literal (`value_of`); no text of a value is ever parsed. A macro's body
+Values become `Placeholder` nodes that carry their typed literal (`value_of`); no text of a value is ever parsed. A
+macro's body
 gets the place of its call, so that an error in it points at the statement that people wrote.
 """
 

@@ -10,7 +10,18 @@ from sqlengine.errors import NotSupportedError, ParseError
 from sqlengine.sql import statements as s
 from sqlengine.sql.token_reader import TokenReader
 
-_NOT_YET = ("PRIMARY KEY", "FOREIGN KEY", "PRIMARY", "UNIQUE", "CHECK", "REFERENCES", "FOREIGN", "CONSTRAINT", "GENERATED", "COLLATE")
+_NOT_YET = (
+    "PRIMARY KEY",
+    "FOREIGN KEY",
+    "PRIMARY",
+    "UNIQUE",
+    "CHECK",
+    "REFERENCES",
+    "FOREIGN",
+    "CONSTRAINT",
+    "GENERATED",
+    "COLLATE",
+)
 
 
 def create(reader: TokenReader) -> s.Statement:

@@ -1,6 +1,7 @@
 """sqlglot, held on a short lead: tokens of a text, and trees of queries, expressions and types from tokens.
 
-sqlglot is lenient, keeps statements it does not know as text, and its errors vary. Here a dialect without such statements
+sqlglot is lenient, keeps statements it does not know as text, and its errors vary. Here a dialect without such
+statements
 makes the tokens, `strict` checks them, and every failure becomes a `ParseError` with the place in the original text.
 """
 
@@ -12,10 +13,9 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from sqlglot import exp
+from sqlglot import Token, TokenType, exp
 from sqlglot.errors import ParseError as GlotParseError
 from sqlglot.errors import SqlglotError, TokenError
-from sqlglot.tokens import Token, TokenType
 
 from sqlengine.errors import NotSupportedError, ParseError
 from sqlengine.sql.dialect import SqlengineDialect
@@ -63,7 +63,9 @@ def _unfinished(text: Text) -> ParseError:
             what = {"'": "text", '"': "quoted name", "/*": "comment"}.get(start[0], "text")
             end = "*/" if start[0] == "/*" else start[0]
             if start[0] == "$":
-                return ParseError('unexpected "$"', hint="a parameter is $1 or $name", location=text.location(at, at + 1))
+                return ParseError(
+                    'unexpected "$"', hint="a parameter is $1 or $name", location=text.location(at, at + 1)
+                )
             location = text.location(at, at + len(start[0]))
             return ParseError(f"this {what} has no end", hint=f"close it with {end}", location=location)
         at += 1
@@ -99,11 +101,14 @@ def expression(tokens: Sequence[Token], text: Text, after: Token) -> exp.Express
     return tree
 
 
-def data_type(tokens: Sequence[Token], text: Text, after: Token) -> exp.Expression:
+def data_type(tokens: Sequence[Token], text: Text, after: Token) -> exp.DataType:
     """The tree of a type name."""
     if not tokens:
         raise ParseError(f"expected a type after {shown(after)}", location=text.location(after.start, after.end + 1))
-    return _tree(exp.DataType, tokens, text)
+    tree = _tree(exp.DataType, tokens, text)
+    if not isinstance(tree, exp.DataType):
+        raise _unexpected(tokens, tokens[0], text)
+    return tree
 
 
 def _tree(into: Any, tokens: Sequence[Token], text: Text) -> exp.Expression:
@@ -166,7 +171,7 @@ def _failure(text: Text, tokens: Sequence[Token], error: GlotParseError) -> Pars
         return ParseError("the statement is incomplete", location=text.location(tokens[-1].start, tokens[-1].end + 1))
     last = at is tokens[-1] and at.text not in (")", "]", "}")
     location = text.location(at.start, at.end + 1)
-    if message.startswith("Required keyword") or message.startswith("Expected table name"):
+    if message.startswith(("Required keyword", "Expected table name")):
         return _unexpected(tokens, at, text) if not last else ParseError(
             f"the statement ends too early, after {shown(at)}", location=location
         )  # fmt: skip
@@ -193,6 +198,8 @@ def _unexpected(tokens: Sequence[Token], at: Token, text: Text) -> ParseError:
         if close and close[0] != word:
             location = text.location(tokens[place].start, tokens[place].end + 1)
             return ParseError(
-                f"unexpected {shown(at)}", hint=f'did you mean {close[0]} instead of "{tokens[place].text}"?', location=location
-            )  # fmt: skip
+                f"unexpected {shown(at)}",
+                hint=f'did you mean {close[0]} instead of "{tokens[place].text}"?',
+                location=location,
+            )
     return ParseError(f"unexpected {shown(at)}", location=text.location(at.start, at.end + 1))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, fields, is_dataclass
 
-from sqlglot import exp
-from sqlglot.tokens import Token, TokenType
+from sqlglot import Token, TokenType, exp
 
 from sqlengine.errors import NotSupportedError
+from sqlengine.sql.call_time import parameter_names
 from sqlengine.sql.grammar import tokenize
 from sqlengine.sql.source_text import Text as Text
 from sqlengine.sql.statement_parser import parse_statement
@@ -31,6 +32,11 @@ class Parsed:
         return self.statement.tree
 
     @property
+    def parameters(self) -> list[str]:
+        """Names and numbers of the parameters, once each, in the order they stand."""
+        return list(dict.fromkeys(name for tree in _trees(self.statement) for name in parameter_names(tree)))
+
+    @property
     def sql(self) -> str:
         """The statement as it was written, without the semicolon."""
         return self.text.sql[self.start : self.end]
@@ -46,12 +52,31 @@ def parse(sql: str, source: str = "<command>") -> list[Parsed]:
     ]
 
 
+def _trees(value: object) -> Iterator[exp.Expression]:
+    """Every tree inside a statement."""
+    if isinstance(value, exp.Expression):
+        yield value
+    elif isinstance(value, tuple):
+        for item in value:
+            yield from _trees(item)
+    elif is_dataclass(value):
+        for item in fields(value):
+            yield from _trees(getattr(value, item.name))
+
+
 def _statements(tokens: list[Token]) -> list[list[Token]]:
     """The tokens between semicolons; empty statements are nothing."""
     found: list[list[Token]] = [[]]
+    count = 0
     for token in tokens:
         if token.token_type is TokenType.SEMICOLON:
             found.append([])
+            count = 0
+        elif token.token_type is TokenType.PLACEHOLDER and token.text == "?":
+            # A question mark is the next number.
+            count += 1
+            for kind, shown in ((TokenType.PARAMETER, "$"), (TokenType.NUMBER, str(count))):
+                found[-1].append(Token(kind, shown, token.line, token.col, token.start, token.end))
         else:
             found[-1].append(token)
     return [tokens for tokens in found if tokens]

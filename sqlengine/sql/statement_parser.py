@@ -8,8 +8,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Sequence
 
-from sqlglot import exp
-from sqlglot.tokens import Token
+from sqlglot import Token, exp
 
 from sqlengine.errors import Location, NotSupportedError, ParseError
 from sqlengine.sql import statements as s
@@ -115,9 +114,8 @@ def _set(reader: TokenReader) -> s.Statement:
         reader.accept(reader.word())
     place = reader.place
     name = _dotted(reader)
-    if not reader.accept("="):
-        if not reader.accept("TO"):
-            raise reader.error('expected "="', "write SET name = value")
+    if not reader.accept("=") and not reader.accept("TO"):
+        raise reader.error('expected "="', "write SET name = value")
     if reader.accept("DEFAULT") and not variable:
         return s.SetValue(name, None, False, place)
     return s.SetValue(name, reader.expression(), variable, place)

@@ -86,10 +86,10 @@ class Deallocate(Statement):
 
 @dataclass(frozen=True)
 class ColumnSpec:
-    """A column of CREATE TABLE."""
+    """A column of a table; `type` is None where a query gave it."""
 
     name: str
-    type: exp.Expression
+    type: exp.DataType | None = None
     nullable: bool = True
     default: exp.Expression | None = None
 

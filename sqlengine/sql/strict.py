@@ -1,6 +1,7 @@
 """Checks of token order that sqlglot does not make: it takes `select ,`, `from t limit`, `join u on` and more.
 
-Every check looks at neighbouring tokens only (and at the order of clauses at one depth of parentheses), so that the error
+Every check looks at neighbouring tokens only (and at the order of clauses at one depth of parentheses), so that the
+error
 points at the very token where DuckDB's parser would stop too.
 """
 
@@ -8,8 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlglot import exp
-from sqlglot.tokens import Token, TokenType
+from sqlglot import Token, TokenType, exp
 
 from sqlengine.errors import ParseError
 from sqlengine.sql.source_text import Text
@@ -26,7 +26,8 @@ _NEEDS_MORE = {
 }  # fmt: skip
 # What can follow none of them.
 _CLAUSES = {
-    T.FROM, T.WHERE, T.HAVING, T.QUALIFY, T.ORDER_BY, T.GROUP_BY, T.UNION, T.INTERSECT, T.EXCEPT, T.THEN, T.ELSE, T.WHEN,
+    T.FROM, T.WHERE, T.HAVING, T.QUALIFY, T.ORDER_BY, T.GROUP_BY, T.UNION, T.INTERSECT, T.EXCEPT, T.THEN, T.ELSE,
+    T.WHEN,
     T.END, T.ON, T.USING, T.WINDOW, T.LIMIT, T.OFFSET, T.JOIN,
 }  # fmt: skip
 _ALLOWED = {
@@ -59,6 +60,8 @@ def shown(token: Token) -> str:
 
 def check_tokens(tokens: Sequence[Token], text: Text) -> None:
     """Raise ParseError at the first token of a query or expression that cannot stand where it does."""
+    if any(token.token_type in (T.PIVOT, T.UNPIVOT) for token in tokens):
+        return  # their clauses are other ones
     depth = 0
     clauses: list[tuple[int, Token] | None] = [None]
     for number, token in enumerate(tokens):
@@ -81,59 +84,99 @@ def check_tokens(tokens: Sequence[Token], text: Text) -> None:
                 raise _error(text, token, f"{shown(token)} cannot come after {shown(earlier)}")
         if kind in _RANKS and _is_clause(before, after):
             clauses[-1] = (_RANKS[kind], token)
-        _check_pair(token, before, after, tokens, number, text)
+        for check in _CHECKS:
+            problem = check(token, before, tokens[number + 1 : number + 3])
+            if problem is not None:
+                raise _error(text, *problem)
 
 
-def _check_pair(
-    token: Token, before: Token | None, after: Token | None, tokens: Sequence[Token], number: int, text: Text
-) -> None:
-    kind = token.token_type
-    next_kind = after.token_type if after is not None else None
-    if (
-        kind in _NEEDS_MORE
-        and not _is_name(before)
-        and (next_kind is None or next_kind in _CLOSERS or next_kind is T.COMMA or next_kind in _CLAUSES)
-        and (kind, next_kind) not in _ALLOWED
-        and not (kind is T.WITH and before is not None)
-        and not (kind is T.MOD and before is not None and before.token_type is T.NUMBER)  # LIMIT 10%
-        and not (kind is T.NOT and next_kind is not None and next_kind not in _CLOSERS | {T.COMMA, T.FROM, T.WHERE})
-        and not (kind in (T.LIMIT, T.OFFSET, T.WINDOW) and next_kind is not None and before is None)
-    ):
-        wanted = _EXPECTED.get(kind, "an expression")
-        raise _error(text, after or token, f"expected {wanted} after {shown(token)}")
-    if kind is T.COMMA and (before is None or before.token_type in _OPENERS | {T.COMMA, T.SELECT}):
-        raise _error(text, token, 'unexpected ","', "a comma stands between two items")
-    if kind in (T.AND, T.OR) and (before is None or before.token_type in _NEEDS_MORE | _OPENERS | {T.COMMA}):
-        if before is None or not (before.token_type in (T.ALIAS, T.DOT)):
-            raise _error(text, token, f"unexpected {shown(token)}", "a condition stands on both sides of it")
-    if kind is T.FILTER and before is not None and before.token_type is T.R_PAREN and next_kind is not T.L_PAREN:
-        raise _error(text, token, 'expected (WHERE ...) after "filter"')
-    if kind is T.WINDOW and number + 2 <= len(tokens) and before is not None and not _is_name(before):
-        if [t.token_type for t in tokens[number + 2 : number + 3]] != [T.ALIAS]:
-            raise _error(text, tokens[min(number + 1, len(tokens) - 1)], "expected AS and a window after the name")
-    if kind is T.ALL and before is not None and before.token_type is T.SELECT and (after is None or next_kind in _CLAUSES):
-        raise _error(text, token, 'expected a select list after "all"')
-    if kind in _JOIN_WORDS and next_kind is None and before is not None and before.token_type is not T.DOT:
-        raise _error(text, token, f"expected JOIN after {shown(token)}")
-    if kind is T.VAR and token.text.upper() in _RESERVED and not _is_name(before) and next_kind is not T.L_PAREN:
-        word = token.text.upper()
-        trimmed = word in ("BOTH", "LEADING", "TRAILING") and before is not None and before.token_type is T.L_PAREN
-        if not (word == "TO" or before is None or trimmed):
-            hint = f'write {word} BY, or quote the name: "{token.text}"' if word in ("ORDER", "GROUP") else None
-            raise _error(text, token, f"unexpected {shown(token)}", hint or f'quote the name: "{token.text}"')
-    if kind is T.STRING and next_kind is T.STRING and after is not None and after.line == token.line:
-        raise _error(text, after, f"unexpected {shown(after)}", "join texts with ||")
-    if _word(token) in ("USING", "EXCLUDE") or kind in (T.VALUES, T.IN):
-        following = tokens[number + 1 : number + 3]
-        if [t.token_type for t in following] == [T.L_PAREN, T.R_PAREN]:
-            raise _error(text, following[1], f"expected something between the parentheses after {shown(token)}")
-    if _word(token) == "EXCLUDE" and before is not None and before.token_type is T.STAR and next_kind in _CLAUSES:
-        raise _error(text, after or token, 'expected column names after "exclude"')
-    pivots = any(t.token_type in (T.PIVOT, T.UNPIVOT) for t in tokens[:number])
-    if kind is T.USING and next_kind is not T.L_PAREN and after is not None and not pivots:
-        # USING SAMPLE and USING KEY are other clauses.
-        if _word(after) not in ("SAMPLE", "KEY"):
-            raise _error(text, after, 'expected column names in parentheses after "using"')
+Problem = tuple[Token, str, str | None]  # where, what, and a hint
+
+
+def _no_operand(token: Token, before: Token | None, rest: Sequence[Token]) -> Problem | None:
+    """`where` at the end, `+ )`, `select from`."""
+    kind, after = token.token_type, _kind(rest)
+    missing = after is None or after in _CLOSERS or after is T.COMMA or after in _CLAUSES
+    if kind not in _NEEDS_MORE or _is_name(before) or not missing or (kind, after) in _ALLOWED:
+        return None
+    if kind is T.WITH and before is not None:
+        return None
+    if kind is T.NOT and after is not None and after not in _CLOSERS | {T.COMMA, T.FROM, T.WHERE}:
+        return None
+    if kind is T.MOD and before is not None and before.token_type is T.NUMBER:
+        return None  # LIMIT 10%
+    return (rest[0] if rest else token), f"expected {_EXPECTED.get(kind, 'an expression')} after {shown(token)}", None
+
+
+def _stray_comma(token: Token, before: Token | None, rest: Sequence[Token]) -> Problem | None:
+    if token.token_type is T.COMMA and (before is None or before.token_type in _OPENERS | {T.COMMA, T.SELECT}):
+        return token, 'unexpected ","', "a comma stands between two items"
+    return None
+
+
+def _half_condition(token: Token, before: Token | None, rest: Sequence[Token]) -> Problem | None:
+    """`where and x`."""
+    starts = before is None or before.token_type in _NEEDS_MORE | _OPENERS | {T.COMMA}
+    if token.token_type in (T.AND, T.OR) and starts and not _is_name(before):
+        return token, f"unexpected {shown(token)}", "a condition stands on both sides of it"
+    return None
+
+
+def _half_clause(token: Token, before: Token | None, rest: Sequence[Token]) -> Problem | None:
+    """`count(*) filter from`, `window w`, `select all`, `left` at the end."""
+    kind, after = token.token_type, _kind(rest)
+    if before is None or _is_name(before):
+        return None
+    if kind is T.FILTER and before.token_type is T.R_PAREN and after is not T.L_PAREN:
+        return token, 'expected (WHERE ...) after "filter"', None
+    if kind is T.WINDOW and _kind(rest[1:]) is not T.ALIAS:
+        return (rest[0] if rest else token), "expected AS and a window after the name", None
+    if kind is T.ALL and before.token_type is T.SELECT and (after is None or after in _CLAUSES):
+        return token, 'expected a select list after "all"', None
+    if kind in _JOIN_WORDS and after is None:
+        return token, f"expected JOIN after {shown(token)}", None
+    return None
+
+
+def _reserved_word(token: Token, before: Token | None, rest: Sequence[Token]) -> Problem | None:
+    """A word that is only a name in quotes: `select order from t`."""
+    word = token.text.upper()
+    plain = token.token_type is T.VAR and word in _RESERVED and word != "TO"
+    if not plain or before is None or _is_name(before) or _kind(rest) is T.L_PAREN:
+        return None
+    if word in ("BOTH", "LEADING", "TRAILING") and before.token_type is T.L_PAREN:
+        return None  # trim(both ...)
+    if before.text.upper() == "EXCLUDE":
+        return None  # of a window's frame
+    hint = f'write {word} BY, or quote the name: "{token.text}"' if word in ("ORDER", "GROUP") else None
+    return token, f"unexpected {shown(token)}", hint or f'quote the name: "{token.text}"'
+
+
+def _two_texts(token: Token, before: Token | None, rest: Sequence[Token]) -> Problem | None:
+    if token.token_type is T.STRING and _kind(rest) is T.STRING and rest[0].line == token.line:
+        return rest[0], f"unexpected {shown(rest[0])}", "join texts with ||"
+    return None
+
+
+def _no_list(token: Token, before: Token | None, rest: Sequence[Token]) -> Problem | None:
+    """`using ()`, `in ()`, `exclude from`, `using` without parentheses."""
+    word, after = _word(token), _kind(rest)
+    if word in ("USING", "EXCLUDE", "VALUES", "IN") and [t.token_type for t in rest[:2]] == [T.L_PAREN, T.R_PAREN]:
+        return rest[1], f"expected something between the parentheses after {shown(token)}", None
+    if word == "EXCLUDE" and before is not None and before.token_type is T.STAR and after in _CLAUSES:
+        return rest[0], 'expected column names after "exclude"', None
+    if word == "USING" and rest and after is not T.L_PAREN and _word(rest[0]) not in ("SAMPLE", "KEY"):
+        return rest[0], 'expected column names in parentheses after "using"', None
+    return None
+
+
+_CHECKS = (
+    _no_operand, _stray_comma, _half_condition, _half_clause, _reserved_word, _two_texts, _no_list,
+)  # fmt: skip
+
+
+def _kind(tokens: Sequence[Token]) -> TokenType | None:
+    return tokens[0].token_type if tokens else None
 
 
 def _word(token: Token) -> str:

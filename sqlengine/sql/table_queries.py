@@ -24,14 +24,18 @@ def _named(value: exp.Expression, name: str) -> exp.Expression:
     return exp.Alias(this=value, alias=exp.to_identifier(name, quoted=True))
 
 
+def _call(name: str, *arguments: exp.Expression) -> exp.Expression:
+    return exp.Anonymous(this=name, expressions=list(arguments))
+
+
 def kept_rows(table: str, alias: str, where: exp.Expression) -> exp.Expression:
     """The rows for which the condition is not true."""
-    unknown = exp.Coalesce(this=exp.Paren(this=where.copy()), expressions=[exp.Boolean(this=False)])
+    unknown = _call("coalesce", exp.Paren(this=where.copy()), exp.Boolean(this=False))
     return exp.Select(expressions=[exp.Star()], from_=_from(table, alias), where=exp.Where(this=exp.Not(this=unknown)))
 
 
 def matching_count(table: str, alias: str, where: exp.Expression) -> exp.Expression:
-    count = exp.Count(this=exp.Star())
+    count = _call("count", exp.Star())
     return exp.Select(expressions=[count], from_=_from(table, alias), where=exp.Where(this=where.copy()))
 
 
@@ -55,6 +59,7 @@ def updated_rows(statement: UpdateRows, columns: Sequence[str]) -> exp.Expressio
 
 def with_column(table: str, spec: ColumnSpec) -> exp.Expression:
     """All rows with one more column."""
+    assert spec.type is not None
     value = spec.default.copy() if spec.default is not None else exp.Null()
     added = _named(exp.Cast(this=value, to=spec.type.copy()), spec.name)
     return exp.Select(expressions=[exp.Star(), added], from_=_from(table))
@@ -65,7 +70,7 @@ def chosen_columns(table: str, columns: Sequence[str]) -> exp.Expression:
 
 
 def with_type(
-    table: str, columns: Sequence[str], name: str, type_: exp.Expression, using: exp.Expression | None
+    table: str, columns: Sequence[str], name: str, type_: exp.DataType, using: exp.Expression | None
 ) -> exp.Expression:
     """All rows with one column cast, or computed by `using` and cast."""
     chosen = []
@@ -87,18 +92,18 @@ def bare_word(tree: exp.Expression) -> str | None:
 
 def summary_query(source: str, columns: Sequence[tuple[str, bool, bool]]) -> exp.Expression:
     """One row with the statistics of every column; (name, is a number, is ordered) says which make sense."""
-    chosen: list[exp.Expression] = [exp.Count(this=exp.Star())]
+    chosen: list[exp.Expression] = [_call("count", exp.Star())]
     for name, number, ordered in columns:
         column = _column(name)
         text = exp.DataType.build("varchar", dialect="duckdb")
         double = exp.DataType.build("double", dialect="duckdb")
-        chosen.append(exp.Count(this=column.copy()))
+        chosen.append(_call("count", column.copy()))
         if ordered:
-            chosen += [exp.Cast(this=exp.Min(this=column.copy()), to=text.copy()),
-                       exp.Cast(this=exp.Max(this=column.copy()), to=text.copy()),
-                       exp.Count(this=exp.Distinct(expressions=[column.copy()]))]  # fmt: skip
+            chosen += [exp.Cast(this=_call("min", column.copy()), to=text.copy()),
+                       exp.Cast(this=_call("max", column.copy()), to=text.copy()),
+                       _call("count", exp.Distinct(expressions=[column.copy()]))]  # fmt: skip
         if number:
             value = exp.Cast(this=column.copy(), to=double)
-            chosen += [exp.Avg(this=value.copy()), exp.StddevSamp(this=value.copy())]
+            chosen += [_call("avg", value.copy()), _call("stddev_samp", value.copy())]
     named = [_named(value, f"c{n}") for n, value in enumerate(chosen)]
     return exp.Select(expressions=named, from_=_from(source))

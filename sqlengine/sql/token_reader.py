@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlglot import exp
-from sqlglot.tokens import Token, TokenType
+from sqlglot import Token, TokenType, exp
 
 from sqlengine.errors import Location, NotSupportedError, ParseError
 from sqlengine.sql.grammar import data_type, expression, query
@@ -80,7 +79,9 @@ class TokenReader:
     def _is_name(self, token: Token) -> bool:
         if token.token_type is T.IDENTIFIER:
             return True
-        return token.token_type is not T.STRING and bool(token.text) and (token.text[0].isalpha() or token.text[0] == "_")
+        return (
+            token.token_type is not T.STRING and bool(token.text) and (token.text[0].isalpha() or token.text[0] == "_")
+        )
 
     def qualified(self, what: str) -> tuple[str, Location]:
         """A name that may have a schema before it; only this session's own schemas are there."""
@@ -156,6 +157,6 @@ class TokenReader:
         after = self.last
         return expression(self.until(",", *until), self.text, after)
 
-    def data_type(self, *until: str) -> exp.Expression:
+    def data_type(self, *until: str) -> exp.DataType:
         after = self.last
         return data_type(self.until(",", *until), self.text, after)

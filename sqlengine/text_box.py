@@ -1,0 +1,92 @@
+"""A result as a box: the first and the last rows, and a footer that says what was left out."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from typing import IO, TYPE_CHECKING
+
+from sqlengine.types import sql_name
+from sqlengine.value_text import cut, is_right, one_line, padded, row_texts, widths
+
+if TYPE_CHECKING:
+    from sqlengine.relation import Relation
+
+_NARROWEST = 4
+
+
+def box(
+    relation: Relation,
+    out: IO[str],
+    max_rows: int = 40,
+    *,
+    null: str = "NULL",
+    header: bool = True,
+    footer: bool = True,
+    max_width: int = 0,
+) -> int:
+    """Write the box, at most `max_width` columns wide (0: no bound); the number of rows."""
+    count, rows, first = ends(relation, max_rows)
+    hidden = count - len(rows)
+    right = [is_right(type_) for type_ in relation.dtypes]
+    heads = [[one_line(name) for name in relation.columns]]
+    heads.append([sql_name(type_).lower() for type_ in relation.dtypes])
+    cells = [[null if value is None else one_line(value) for value in row] for row in rows]
+    if not relation.columns:
+        heads = []
+    if heads:
+        size = widths([*(heads if header else []), *cells]) if header or cells else [0] * len(right)
+        size = _fitted(size, max_width)
+        out.write(_line(size, "┌┬┐"))
+        if header:
+            out.write("".join(_row(texts, size, right) for texts in heads) + _line(size, "├┼┤"))
+        for number, texts in enumerate(cells):
+            if hidden and number == first:
+                out.write(_row(["·"] * len(size), size, right))
+            out.write(_row(texts, size, right))
+        out.write(_line(size, "└┴┘"))
+    if footer:
+        left_out = f" ({hidden:,} not shown)" if hidden else ""
+        out.write(f"{count:,} row{'' if count == 1 else 's'}{left_out}\n")
+    return count
+
+
+def ends(relation: Relation, max_rows: int) -> tuple[int, list[tuple[str | None, ...]], int]:
+    """The number of rows, at most `max_rows` of them as texts, and how many of these are the first ones."""
+    first = max(1, max_rows - max_rows // 2)
+    head: list[tuple[str | None, ...]] = []
+    tail: list[tuple[str | None, ...]] = []
+    count = 0
+    for batch in relation.batches():
+        count += batch.num_rows
+        if len(head) < first:
+            head += row_texts(batch.slice(0, first - len(head)))
+        tail = [*tail, *row_texts(batch.slice(max(0, batch.num_rows - max_rows)))][-max_rows:]
+    if count <= max_rows:
+        return count, tail, count
+    last = max_rows - first
+    return count, [*head, *(tail[-last:] if last > 0 else [])], first
+
+
+def terminal_width() -> int:
+    return shutil.get_terminal_size((0, 0)).columns
+
+
+def _fitted(size: list[int], most: int) -> list[int]:
+    """Widest columns made narrower until the box fits."""
+    size = list(size)
+    while most and sum(size) + 3 * len(size) + 1 > most and max(size) > _NARROWEST:
+        widest = size.index(max(size))
+        others = max((w for n, w in enumerate(size) if n != widest), default=0)
+        over = sum(size) + 3 * len(size) + 1 - most
+        size[widest] = max(_NARROWEST, min(size[widest] - 1, max(others, size[widest] - over)))
+    return size
+
+
+def _line(size: Sequence[int], ends: str) -> str:
+    return ends[0] + ends[1].join("─" * (w + 2) for w in size) + ends[2] + "\n"
+
+
+def _row(texts: Sequence[str], size: Sequence[int], right: Sequence[bool]) -> str:
+    shown = (padded(cut(text, w), w, r) for text, w, r in zip(texts, size, right, strict=True))
+    return "│ " + " │ ".join(shown) + " │\n"
