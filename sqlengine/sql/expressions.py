@@ -27,8 +27,8 @@ from sqlengine.expr.nodes import (
 )  # fmt: skip
 from sqlengine.expr.registry import bind_call, find_aggregate, find_scalar, find_window
 from sqlengine.sql import literals
-from sqlengine.sql.calls import call_name, innermost_call
 from sqlengine.sql.call_time import value_of
+from sqlengine.sql.calls import call_name, innermost_call
 from sqlengine.sql.named_calls import bind_named_call, field_of, from_comprehension, from_list
 from sqlengine.sql.scope import Scope
 from sqlengine.sql.source_text import Text
