@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,12 +24,8 @@ from sqlengine.operators.base import Operator
 from sqlengine.optimizer.rules import optimize
 from sqlengine.parameters import Params, bound_parameters
 from sqlengine.physical.distribute import distribute
-<<<<<<< HEAD
-from sqlengine.physical.explain import analyzed_text, as_table, logical_text, physical_text
-from sqlengine.physical.fit import resolved
-=======
 from sqlengine.physical.explain import analyzed_text, logical_text, physical_text
->>>>>>> 9dfa53a (Session with a catalog, parameters, names from the caller, DB-API cursors, stored tables and COPY)
+from sqlengine.physical.fit import resolved
 from sqlengine.physical.lower import lower
 from sqlengine.plan.nodes import Plan
 from sqlengine.relation import Relation
@@ -48,10 +45,8 @@ from sqlengine.statement_runner import Surroundings, as_table, function_table, r
 
 @dataclass(frozen=True)
 class MemoryInfo:
-    """All in bytes. `limit` bounds the process, of which `source` says where it comes from; operators share
-    `capacity`, of
-    which `used` is taken now and `peak` was the most; `spilled` is on disk now; `holders` have it, the largest
-    first."""
+    """All in bytes. `limit` bounds the process, and `source` says where it comes from; operators share `capacity`, of
+    which `used` is taken now and `peak` was the most; `spilled` is on disk now; `holders` have it, the largest first."""
 
     limit: int
     source: str
@@ -311,20 +306,11 @@ class Session:
         logical = optimize(decorrelate(plan), context.settings)
         return distribute(lower(logical), context.settings.partitions)
 
-<<<<<<< HEAD
-    def _context(self, timeout: float | None = None) -> QueryContext:
-        self._check_open()
-=======
     def _context(self, timeout: float | None = None, settings: Settings | None = None) -> QueryContext:
         self.check_open()
-        settings = settings or self._settings
-        threads = settings.threads or _processors()
-        batch = settings.batch_bytes or min(_LARGEST_BATCH, max(_SMALLEST_BATCH, self._pool.capacity // _BATCH_SHARE))
-        partitions = settings.partitions or max(8, 4 * threads)
->>>>>>> 9dfa53a (Session with a catalog, parameters, names from the caller, DB-API cursors, stored tables and COPY)
         deadline = None if timeout is None else time.monotonic() + timeout
         return QueryContext(
-            resolved(self._settings, self._pool.capacity),
+            resolved(settings or self._settings, self._pool.capacity),
             self._pool,
             self._spill,
             Cancel(deadline, timeout),
