@@ -83,6 +83,11 @@ def _repeated(exprs: tuple[Expr, ...]) -> frozenset[Expr]:
     return frozenset(e for e in again if not any(isinstance(n, Call) and _volatile(n.name) for n in walk(e)))
 
 
+def is_volatile(expr: Expr) -> bool:
+    """Whether the same values may give another result the next time, or a function is not known here."""
+    return any(isinstance(node, Call) and _volatile(node.name) for node in walk(expr))
+
+
 def _volatile(name: str) -> bool:
     entry = find_scalar(name)
     return entry is None or entry.volatile

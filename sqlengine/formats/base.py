@@ -6,7 +6,7 @@ workers by the backend. It is cut into *splits*, each read by one task in bounde
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
@@ -21,6 +21,7 @@ class Bounds:
     whoever pushed it keeps the real filter above the scan.
 
     `low`/`high` are Python values, None is open; `values` a set of allowed values; `not_null` drops NULLs.
+    `dynamic`: no filter above says the same (it comes from a join's build side), so it pays to drop single rows by it.
     """
 
     column: str
@@ -30,6 +31,7 @@ class Bounds:
     high_open: bool = False
     values: frozenset[Any] | None = None
     not_null: bool = True
+    dynamic: bool = False
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,16 @@ class Split:
     rows: int | None = None
     bytes: int | None = None
     partition_values: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class RowTest:
+    """A condition on rows, applied while they are read. `mask` gives for a batch with exactly `columns` (source names)
+    a boolean per row; NULL is false. It depends on the values alone and on each row by itself: it is also asked about
+    the values of a dictionary in place of rows."""
+
+    columns: tuple[str, ...]
+    mask: Callable[[pa.RecordBatch], pa.Array]
 
 
 @dataclass(frozen=True)
@@ -86,4 +98,21 @@ class Source(Protocol):
 
     def read_floor(self, columns: Sequence[str], limits: ReadLimits) -> int:
         """Bytes that reading one split can hold at once, beside the batch it yields (from metadata)."""
+        ...
+
+
+@runtime_checkable
+class SelectiveSource(Source, Protocol):
+    """A source that decodes what it tests first, and the rest only for the rows that pass."""
+
+    def read_selected(
+        self,
+        split: Split,
+        columns: Sequence[str],
+        tests: Sequence[RowTest],
+        bounds: Sequence[Bounds],
+        limits: ReadLimits,
+    ) -> Iterator[pa.RecordBatch]:
+        """The rows of a split that pass all tests, as `read` gives them. The tests may use any column; a later one is
+        asked only about rows that passed the earlier ones (or their values)."""
         ...

@@ -8,6 +8,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from sqlengine.formats.base import ReadLimits
+from sqlengine.kernels.selection import decoded, decoded_bytes
+
+_MOST_TEXT = (1 << 31) - (1 << 16)
 
 
 def empty_rows(count: int) -> pa.RecordBatch:
@@ -48,12 +51,51 @@ def longest(column: pa.Array) -> int:
     return int(column.dictionary.nbytes // len(column.dictionary)) + 1
 
 
+def decoded_size(column: pa.Array) -> int:
+    """Bytes of the texts of a dictionary column once they are written out; 0 for another column."""
+    if not pa.types.is_dictionary(column.type):
+        return 0
+    kind = column.dictionary.type
+    if pa.types.is_int32(column.indices.type) and (pa.types.is_string(kind) or pa.types.is_binary(kind)):
+        return int(decoded_bytes(_with_codes(column), column.dictionary))
+    return longest(column) * len(column)
+
+
+def _with_codes(column: pa.Array) -> pa.Array:
+    """The codes, those of NULLs too inside the dictionary."""
+    indices = column.indices
+    return indices if not indices.null_count else pc.fill_null(indices, 0)
+
+
+def _decoded(array: pa.Array) -> pa.Array:
+    kind = array.dictionary.type
+    t = pa.types
+    text = t.is_string(kind) or t.is_binary(kind)
+    fixed = t.is_primitive(kind) and kind.bit_width % 8 == 0
+    if (
+        not t.is_int32(array.indices.type)
+        or not (text or fixed or t.is_decimal128(kind))
+        or array.dictionary.null_count
+    ):
+        return array.dictionary_decode()
+    if text and decoded_size(array) > _MOST_TEXT:
+        return array.dictionary_decode()
+    codes = _with_codes(array)
+    if not len(array.dictionary):
+        return pa.nulls(len(array), kind)
+    buffers = decoded(codes, array.dictionary, 0 if text else kind.bit_width // 8)
+    valid = None
+    if array.null_count:
+        valid = pc.and_(array.indices.is_valid(), True).buffers()[1]  # a bitmap of its own, without an offset
+    return pa.Array.from_buffers(kind, len(array), [valid, *buffers])
+
+
 def plain(array: pa.Array, type_: pa.DataType) -> pa.Array:
     """The values in their canonical type, decoded."""
     if array.type == type_:
         return array
     if pa.types.is_dictionary(array.type):
-        array = array.dictionary_decode()
+        array = _decoded(array)
     elif pa.types.is_run_end_encoded(array.type):
         array = pc.run_end_decode(array)
     return array if array.type == type_ else array.cast(type_)

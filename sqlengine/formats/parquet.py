@@ -1,70 +1,40 @@
-"""Parquet files, read row group by row group in bounded batches.
+"""Parquet files, row group by row group, in windows of rows that make bounded batches.
 
-Rows per batch follow from the footer's bytes per row, because the reader decodes whole batches; buffers are not read
-ahead and the reader's own threads are off: parallelism comes from splits, one reader per task. Small neighbouring row
-groups make one split; a huge one is streamed. Footers are kept per process, never pickled.
+1. Row groups that cannot hold a row within the bounds are left out by their statistics. Small neighbouring ones make
+   one split; a huge one is streamed.
+2. Of a window of rows the columns that the tests ask for are decoded first, each for the rows that are left. Where a
+   test looks at one column that the file holds as codes of a dictionary, it is asked about the dictionary.
+3. The other columns are decoded for the rows that passed; if there is none, they are not even read.
 
-Text that repeats is decoded as dictionary codes, and a batch of it is cut by its real size before the values are made:
-the footer does not say how long a value is that the file holds once and the column a million times.
+Rows per window follow from the footer's bytes per row. The footer does not say how long a text is that the file holds
+once and the column a million times: when texts turn out too large, the window is made smaller and begun again.
+Parallelism comes from splits, one reader per task. Footers are kept per process, never pickled.
 """
 
 from __future__ import annotations
 
-import functools
-import math
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from decimal import Decimal
 from functools import cached_property
-from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
+import pyarrow.compute as pc
 
 from sqlengine.errors import FileError, FormatError
 from sqlengine.expr.statistics import ColumnStats, Stats
-from sqlengine.formats.base import Bounds, ReadLimits, Split
-from sqlengine.formats.batches import bounded, empty_rows, longest, plain
+from sqlengine.formats.base import Bounds, ReadLimits, RowTest, Split
+from sqlengine.formats.batches import bounded, decoded_size, empty_rows, plain
 from sqlengine.formats.drift import drift_error, same_or_wider
-from sqlengine.types import canonical
+from sqlengine.formats.parquet_chunks import ArrowColumns, ColumnReader, OwnColumn, can_decode, form_of
+from sqlengine.formats.parquet_footer import Layout, ValueRange, layout_of, merged
+from sqlengine.kernels.parquet_pages import CorruptPage, TooManyBytes
+from sqlengine.kernels.selection import coded_mask, kept_rows
 
-# Decoded bytes per uncompressed byte in the file, where the footer says no more: dictionaries make text shrink.
-_INFLATION = 2.0
-# Fewer bytes per value than this in the file: the text repeats.
-_REPEATS = 6.0
 _SMALL_SPLIT_BYTES = 1 << 20
+_MOST_TEXT = (1 << 31) - (1 << 16)
 ROW_NUMBER = "file_row_number"
-
-
-def footer_of(path: str) -> Any:
-    """The file's metadata, read again when the file has changed."""
-    return _footer(path, *_state(path))
-
-
-def _state(path: str) -> tuple[int, int]:
-    """When the file was changed last, and its size."""
-    try:
-        state = os.stat(path)
-        return state.st_mtime_ns, state.st_size
-    except FileNotFoundError:
-        raise FileError(f"file {path!r} does not exist", code="file_not_found") from None
-    except PermissionError:
-        raise FileError(f"no permission to read {path!r}", code="file_permission") from None
-
-
-@functools.lru_cache(maxsize=256)
-def _footer(path: str, changed: int, size: int) -> Any:
-    try:
-        return pq.read_metadata(path)
-    except (FileNotFoundError, PermissionError):
-        raise
-    except (pa.ArrowException, OSError) as error:
-        reason = "it is empty" if size == 0 else str(error).splitlines()[0]
-        raise FormatError(
-            f"{path} is not a readable Parquet file: {reason}",
-            hint="the file may be truncated or of another format; write it again",
-        ) from None
 
 
 @dataclass(frozen=True)
@@ -99,39 +69,32 @@ class ParquetSource:
         return f"parquet {self.paths[0]}" if len(self.paths) == 1 else f"parquet {len(self.paths)} files"
 
     def stats(self, columns: Sequence[str]) -> Stats:
-        files = [(path, footer_of(path)) for path in self.paths]
-        rows = sum(footer.num_rows for _, footer in files)
+        layouts = [layout_of(path) for path in self.paths]
+        rows = sum(layout.rows for layout in layouts)
         known = {}
         for name in columns:
-            fact, size, codes = None, 0.0, 0.0
-            for path, _ in files:
-                own, own_size, own_codes = _column_facts(path, *_state(path), name, self.schema.field(name).type)
-                fact = own if fact is None else _merged(fact, own)
+            fact, size, codes = ValueRange(), 0.0, 0.0
+            for layout in layouts:
+                own, own_size, own_codes = layout.total(name)
+                fact = merged(fact, own)
                 size, codes = size + own_size, max(codes, own_codes)
-            fact = fact or _Ends()
             known[name] = ColumnStats(
                 _distinct(fact, rows, codes), fact.low, fact.high, fact.nulls / max(1, rows), size / max(1, rows)
             )
         total = sum((c.width or 0.0) * rows for c in known.values())
         return Stats(float(rows), total, known, "footer")
 
-    def _size(self, group: Any, name: str, places: dict[str, list[int]]) -> float:
-        """Estimated bytes of a column of a row group in Arrow form."""
-        return _chunk_size(group, self.schema.field(name).type, places.get(name, []))
-
     def splits(self, columns: Sequence[str], bounds: Sequence[Bounds]) -> list[Split]:
         found: list[Split] = []
         for path in self.paths:
-            footer = footer_of(path)
-            places = _places(footer)
+            layout = layout_of(path)
             first = 0
-            for number in range(footer.num_row_groups):
-                group = footer.row_group(number)
-                rows, start = group.num_rows, first
+            for number, rows in enumerate(layout.groups):
+                start = first
                 first += rows
-                if not rows or any(not self._may_match(group, places.get(b.column, []), b) for b in bounds):
+                if not rows or any(not self._may_match(layout, number, bound) for bound in bounds):
                     continue
-                size = int(sum(self._size(group, name, places) for name in columns))
+                size = int(sum(layout.size(number, name) for name in columns))
                 last = found[-1] if found else None
                 joins = (
                     last is not None and last.path == path and last.part[1][-1] == number - 1 and not self.row_number
@@ -148,13 +111,15 @@ class ParquetSource:
                 found.append(Split(len(found), path, (start, (number,)), rows, size))
         return found
 
-    def _may_match(self, group: Any, places: list[int], bound: Bounds) -> bool:
+    def _may_match(self, layout: Layout, group: int, bound: Bounds) -> bool:
+        places = layout.places.get(bound.column, [])
         if not places:
             return not bound.not_null or bound.column == ROW_NUMBER  # a column that this file lacks is NULL
         if len(places) != 1:
             return True
-        low, high, nulls = _range(group.column(places[0]))
-        if nulls == group.num_rows:
+        chunk = layout.chunk(group, places[0])
+        low, high, nulls = chunk.low, chunk.high, chunk.nulls
+        if nulls == chunk.values:
             return not bound.not_null
         if low is None or high is None or (not bound.not_null and nulls != 0):
             return True
@@ -175,193 +140,204 @@ class ParquetSource:
     def read(
         self, split: Split, columns: Sequence[str], bounds: Sequence[Bounds], limits: ReadLimits
     ) -> Iterator[pa.RecordBatch]:
+        return self.read_selected(split, columns, (), bounds, limits)
+
+    def read_selected(
+        self,
+        split: Split,
+        columns: Sequence[str],
+        tests: Sequence[RowTest],
+        bounds: Sequence[Bounds],
+        limits: ReadLimits,
+    ) -> Iterator[pa.RecordBatch]:
         path = split.path
         assert path is not None
-        rows = split.rows or 1
         start, groups = split.part
-        width = max(1.0, (split.bytes or 0) / rows)
-        batch_rows = max(1, min(limits.batch_rows, int(limits.batch_bytes / width)))
-        footer = footer_of(path)
-        own = _fields(path)
-        wanted = [name for name in columns if name in own and name != ROW_NUMBER]
-        schema = pa.schema([self.schema.field(name) for name in columns])
-        if not wanted:
-            for low in range(0, rows, limits.batch_rows):
-                count = min(limits.batch_rows, rows - low)
-                yield _dressed(empty_rows(count), schema, start + low) if columns else empty_rows(count)
+        layout = layout_of(path)
+        names = list(dict.fromkeys([*(name for test in tests for name in test.columns), *columns]))
+        if not names:
+            for low in range(0, split.rows or 0, limits.batch_rows):
+                yield empty_rows(min(limits.batch_rows, (split.rows or 0) - low))
             return
+        schema = pa.schema([self.schema.field(name) for name in names])
         try:
-            with pq.ParquetFile(
-                path,
-                metadata=footer,
-                pre_buffer=False,
-                memory_map=False,
-                read_dictionary=_as_codes(path, footer, groups, wanted, 2 * limits.batch_bytes // batch_rows),
-                page_checksum_verification=True,
-                coerce_int96_timestamp_unit="us",
-            ) as file:
-                for raw in file.iter_batches(batch_rows, list(groups), wanted, use_threads=False):
-                    for piece in bounded(raw, limits):
-                        yield _dressed(piece, schema, start)
-                        start += piece.num_rows
-        except (pa.ArrowException, OSError) as error:
-            where = f"row group {groups[0]}" if len(groups) == 1 else f"row groups {groups[0]} to {groups[-1]}"
-            raise FormatError(
-                f"cannot read {where} of {path} (columns {', '.join(wanted)}): {str(error).splitlines()[0]}",
-                hint="the file may be corrupt; write it again, or leave out the column that fails",
-            ) from None
+            file = os.open(path, os.O_RDONLY)
+        except OSError as error:
+            raise FileError(f"cannot read {path!r}: {error.strerror}") from None
+        try:
+            for group in groups:
+                yield from _GroupReader(file, layout, group, start, schema).batches(columns, tests, limits)
+                start += layout.groups[group]
+        finally:
+            os.close(file)
 
     def read_floor(self, columns: Sequence[str], limits: ReadLimits) -> int:
-        # The reader holds one compressed and one decoded page and one dictionary per column; a chunk bounds them.
+        # Of each column: a chunk (or its page at hand) as stored, a page decompressed, its codes and its dictionary.
         largest = 0
         for path in self.paths[:16]:
-            footer = footer_of(path)
-            places = _places(footer)
-            for number in range(min(footer.num_row_groups, 4)):
-                group = footer.row_group(number)
-                size = sum(
-                    min(group.column(p).total_uncompressed_size, 2 << 20)
+            layout = layout_of(path)
+            for group in range(min(len(layout.groups), 4)):
+                sizes = [
+                    min(chunk.stored, 1 << 20) + min(2 * chunk.size, 3 << 20)
                     for name in columns
-                    for p in places.get(name, [])
+                    for chunk in layout.chunks(group, layout.places.get(name, []))
+                ]
+                # Where a row group is one window, its columns are decoded one after the other.
+                one = layout.groups[group] <= limits.batch_rows and len(sizes) > 0
+                largest = max(largest, max(sizes) if one else sum(sizes))
+        return min(largest, 16 << 20)
+
+
+class _GroupReader:
+    """The rows of one row group."""
+
+    def __init__(self, file: int, layout: Layout, group: int, start: int, schema: pa.Schema) -> None:
+        self._file, self._layout, self._group, self._start, self._schema = file, layout, group, start, schema
+        self._rows = layout.groups[group]
+        self._readers: dict[str, ColumnReader] = {}
+        self._window = self._rows
+        self._limit = _MOST_TEXT
+
+    def batches(self, columns: Sequence[str], tests: Sequence[RowTest], limits: ReadLimits) -> Iterator[pa.RecordBatch]:
+        names = self._schema.names
+        width = sum(self._layout.size(self._group, name) for name in names) / max(1, self._rows)
+        window = max(1, min(limits.batch_rows, int(limits.batch_bytes / max(width, 1.0))))
+        # Windows of one size: no small rest.
+        window = -(-self._rows // -(-self._rows // window)) if self._rows else 1
+        schema = pa.schema([self._schema.field(name) for name in columns])
+        low = 0
+        while low < self._rows:
+            high = min(self._rows, low + window)
+            self._window, self._limit = window, min(_MOST_TEXT, 2 * limits.batch_bytes if window > 1 else _MOST_TEXT)
+            try:
+                found = self._selected(low, high, columns, tests)
+            except TooManyBytes:
+                if window == 1:
+                    raise FormatError(
+                        f"a value in row {self._start + low + 1} of {self._layout.path} is larger than 2 GiB"
+                    ) from None
+                window = max(1, window // 4)
+                continue
+            low = high
+            if high == self._rows:
+                self._readers.clear()
+            if isinstance(found, int):
+                for at in range(0, found, limits.batch_rows):
+                    yield empty_rows(min(limits.batch_rows, found - at))
+            elif len(found[0]):
+                yield from bounded(pa.RecordBatch.from_arrays(found, schema=schema), limits)
+
+    def _selected(self, low: int, high: int, columns: Sequence[str], tests: Sequence[RowTest]) -> list[pa.Array] | int:
+        """The columns' values in the rows of the window that pass; without columns, the number of these rows."""
+        rows: pa.Array | None = None
+        known: dict[str, pa.Array] = {}
+        for place, test in enumerate(tests):
+            for name in test.columns:
+                if name not in known:
+                    known[name] = self._read(name, low, high, rows, True)
+            mask = self._mask(test, known)
+            kept = mask.true_count
+            if kept == len(mask):
+                continue
+            if not kept:
+                return [pa.nulls(0, self._schema.field(name).type) for name in columns] if columns else 0
+            positions = kept_rows(mask)
+            if rows is not None:
+                rows = pc.take(rows, positions, boundscheck=False)
+            else:
+                rows = positions if not low else pc.add(positions, pa.scalar(low, pa.int32()))
+            later = {*columns, *(name for after in tests[place + 1 :] for name in after.columns)}
+            known = {
+                name: pc.take(array, positions, boundscheck=False) for name, array in known.items() if name in later
+            }
+        if not columns:
+            return high - low if rows is None else len(rows)
+        return [
+            self._plain(name, known[name] if name in known else self._read(name, low, high, rows, False))
+            for name in columns
+        ]
+
+    def _plain(self, name: str, array: pa.Array) -> pa.Array:
+        if decoded_size(array) > self._limit:
+            raise TooManyBytes
+        return plain(array, self._schema.field(name).type)
+
+    def _mask(self, test: RowTest, known: dict[str, pa.Array]) -> pa.Array:
+        if len(test.columns) == 1:
+            name = test.columns[0]
+            array = known[name]
+            if pa.types.is_dictionary(array.type) and 2 * len(array.dictionary) < len(array):
+                type_ = self._schema.field(name).type
+                values = plain(array.dictionary, type_)
+                if array.null_count:
+                    values = pa.concat_arrays([values, pa.nulls(1, type_)])
+                try:
+                    found = test.mask(pa.RecordBatch.from_arrays([values], names=[name]))
+                except Exception:
+                    pass  # a value that no row here has may be to blame: ask about the rows
+                else:
+                    null = bool(array.null_count and found[-1].as_py())
+                    return coded_mask(array.indices, found, null)
+        arrays = [self._plain(name, known[name]) for name in test.columns]
+        for name, array in zip(test.columns, arrays, strict=True):
+            known[name] = array
+        return test.mask(pa.RecordBatch.from_arrays(arrays, names=list(test.columns)))
+
+    def _read(self, name: str, low: int, high: int, rows: pa.Array | None, coded: bool) -> pa.Array:
+        if name not in self._layout.fields:
+            count = high - low if rows is None else len(rows)
+            if name != ROW_NUMBER:
+                return pa.nulls(count, self._schema.field(name).type)
+            if rows is None:
+                return pa.arange(self._start + low, self._start + high)
+            return pc.add(rows.cast(pa.int64()), self._start)
+        try:
+            reader = self._readers.get(name) or self._open(name)
+            found = reader.read(low, high, rows, coded, self._limit)
+        except CorruptPage as error:
+            raise self._failed(name, f"a page is corrupt: {error}") from None
+        except (pa.ArrowException, OSError) as error:
+            raise self._failed(name, str(error).splitlines()[0]) from None
+        if self._window >= self._rows and isinstance(reader, OwnColumn):
+            self._readers.pop(name, None)  # read once: its bytes are not needed any more
+        return found
+
+    def _open(self, name: str) -> ColumnReader:
+        layout = self._layout
+        form = form_of(layout, name)
+        if form is not None:
+            chunk = layout.chunk(self._group, layout.places[name][0])
+            if can_decode(chunk):
+                leaf = layout.leaves[layout.places[name][0]]
+                own = OwnColumn(
+                    self._file, chunk, layout.fields[name], form, leaf.max_definition_level == 1, self._rows
                 )
-                largest = max(largest, size)
-        return min(largest, 8 << 20)
+                if own.supported:
+                    self._readers[name] = own
+                    return own
+        others = [n for n in self._schema.names if n in layout.fields and not self._is_own(n)]
+        together = ArrowColumns(layout, self._group, others if name in others else [name], self._window)
+        for other in others if name in others else [name]:
+            self._readers[other] = together.column(other)
+        return self._readers[name]
+
+    def _is_own(self, name: str) -> bool:
+        return form_of(self._layout, name) is not None and can_decode(
+            self._layout.chunk(self._group, self._layout.places[name][0])
+        )
+
+    def _failed(self, name: str, reason: str) -> FormatError:
+        return FormatError(
+            f"cannot read row group {self._group} of {self._layout.path}, column {name!r}: {reason}",
+            hint="the file may be corrupt; write it again, or leave out the column that fails",
+        )
 
 
 def _fields(path: str) -> dict[str, pa.DataType]:
-    """Column names and engine types of a file."""
-    footer = footer_of(path)
-    try:
-        schema = footer.schema.to_arrow_schema()
-    except (pa.ArrowException, OSError) as error:
-        raise FormatError(f"{path} has a schema that cannot be read: {str(error).splitlines()[0]}") from None
-    found = {field.name: canonical(field.type) for field in schema}
-    if len(found) != len(schema):
-        double = next(name for name in schema.names if schema.names.count(name) > 1)
-        raise FormatError(f"{path} has two columns named {double!r}", hint="write the file again with other names")
-    for place in range(footer.num_columns):
-        column = footer.schema.column(place)
-        if column.physical_type == "INT96" and column.path in found:
-            found[column.path] = pa.timestamp("us")
-    return found
+    return layout_of(path).fields
 
 
-def _places(footer: Any) -> dict[str, list[int]]:
-    """Positions of the leaf columns below each top-level column."""
-    places: dict[str, list[int]] = {}
-    names = set(footer.schema.to_arrow_schema().names)
-    for place in range(footer.num_columns):
-        path = footer.schema.column(place).path
-        places.setdefault(path if path in names else path.split(".")[0], []).append(place)
-    return places
-
-
-def _is_fixed(type_: pa.DataType) -> bool:
-    t = pa.types
-    return bool(t.is_primitive(type_) or t.is_decimal(type_) or t.is_boolean(type_))
-
-
-def _as_codes(path: str, footer: Any, groups: Sequence[int], names: Sequence[str], most: int) -> list[str]:
-    """Text columns to decode as dictionary codes: those that repeat, and those whose dictionary holds a text over
-    `most` bytes, which the column may hold any number of times without the footer saying so."""
-    schema = footer.schema.to_arrow_schema()
-    places = _places(footer)
-    group = footer.row_group(groups[0])
-    codes: list[str] = []
-    unsure: list[str] = []
-    for name in names:
-        kind = canonical(schema.field(name).type)
-        if not (pa.types.is_string(kind) or pa.types.is_binary(kind)):
-            continue
-        chunk = group.column(places[name][0])
-        if chunk.has_dictionary_page:
-            repeats = chunk.total_uncompressed_size < _REPEATS * chunk.num_values + 1024
-            (codes if repeats else unsure).append(name)
-    unsure = [name for name in unsure if group.column(places[name][0]).total_uncompressed_size > most]
-    if unsure:
-        # The first row comes with the whole dictionary of its row group.
-        with pq.ParquetFile(path, metadata=footer, pre_buffer=False, read_dictionary=unsure) as file:
-            for first in file.iter_batches(1, list(groups[:1]), unsure, use_threads=False):
-                codes += [name for name in unsure if longest(first.column(name)) > most]
-                break
-    return codes
-
-
-def _dressed(raw: pa.RecordBatch, schema: pa.Schema, start: int) -> pa.RecordBatch:
-    """The batch with exactly the columns of `schema`; `start`: number of its first row in the file."""
-    arrays = []
-    for field in schema:
-        place = raw.schema.get_field_index(field.name)
-        if place < 0:
-            missing = field.name != ROW_NUMBER
-            arrays.append(pa.nulls(raw.num_rows, field.type) if missing else pa.arange(start, start + raw.num_rows))
-            continue
-        arrays.append(plain(raw.column(place), field.type))
-    return pa.RecordBatch.from_arrays(arrays, schema=schema)
-
-
-def _range(chunk: Any) -> tuple[Any, Any, int | None]:
-    """Smallest and largest value of a column chunk and its number of NULLs; None where unknown."""
-    stats = chunk.statistics
-    if stats is None:
-        return None, None, None
-    nulls = stats.null_count if stats.has_null_count else None
-    try:
-        if stats.has_min_max:
-            return stats.min, stats.max, nulls
-    except (ValueError, OverflowError, pa.ArrowException, ImportError):
-        pass  # a value that Python cannot hold, such as a timestamp with nanoseconds
-    return None, None, nulls
-
-
-@dataclass(frozen=True)
-class _Ends:
-    """Of a column: smallest and largest value (None: unknown), number of NULLs, and whether there is nothing else."""
-
-    low: Any = None
-    high: Any = None
-    nulls: float = 0.0
-    empty: bool = True
-
-
-def _merged(a: _Ends, b: _Ends) -> _Ends:
-    """The facts of two pieces; what is unknown of one with values is unknown of both."""
-    nulls = a.nulls + b.nulls
-    if a.empty or b.empty:
-        return replace(b if a.empty else a, nulls=nulls)
-    if a.low is None or b.low is None:
-        return _Ends(None, None, nulls, False)
-    try:
-        return _Ends(min(a.low, b.low), max(a.high, b.high), nulls, False)
-    except TypeError:
-        return _Ends(None, None, nulls, False)
-
-
-@functools.lru_cache(maxsize=4096)
-def _column_facts(path: str, changed: int, size: int, name: str, type_: pa.DataType) -> tuple[_Ends, float, float]:
-    """Of a column of a file: ends, bytes in Arrow form, most values that the dictionary of a row group can have."""
-    footer = footer_of(path)
-    places = _places(footer).get(name, [])
-    ends, total, codes = _Ends(), 0.0, 0.0
-    for number in range(footer.num_row_groups):
-        group = footer.row_group(number)
-        total += _chunk_size(group, type_, places)
-        if len(places) == 1:
-            chunk = group.column(places[0])
-            low, high, nulls = _range(chunk)
-            ends = _merged(ends, _Ends(low, high, float(nulls or 0), nulls == chunk.num_values))
-            codes = max(codes, _most_codes(chunk))
-    return ends, total, codes
-
-
-def _chunk_size(group: Any, type_: pa.DataType, places: Sequence[int]) -> float:
-    if _is_fixed(type_):
-        return float(type_.bit_width / 8 * group.num_rows)
-    chunks = [group.column(place) for place in places]
-    return float(sum(chunk.total_uncompressed_size * _INFLATION + 4 * chunk.num_values for chunk in chunks))
-
-
-def _distinct(fact: _Ends, rows: int, codes: float) -> float | None:
+def _distinct(fact: ValueRange, rows: int, codes: float) -> float | None:
     """Whole numbers, decimals and dates cannot have more values than their range; a column whose row groups have small
     dictionaries is taken to have the same values in all of them."""
     most = min(float(rows), codes)
@@ -374,13 +350,3 @@ def _distinct(fact: _Ends, rows: int, codes: float) -> float | None:
         return float(min(most, getattr(span, "days", span) + 1))
     except (TypeError, ValueError):
         return most if codes < rows else None
-
-
-def _most_codes(chunk: Any) -> float:
-    """Distinct values that a column chunk can have, from the bits that its dictionary codes take: a code of b bits
-    needs b / 8 bytes a value. Infinite without a dictionary or with one that hardly repeats."""
-    if not chunk.num_values:
-        return 0.0
-    bits = 8.0 * chunk.total_uncompressed_size / chunk.num_values
-    most = float(2.0 ** min(bits, 40.0))
-    return most if chunk.has_dictionary_page and most < chunk.num_values / 4 else math.inf

@@ -14,6 +14,7 @@ import pyarrow as pa
 from sqlengine.expr.evaluate import evaluate
 from sqlengine.expr.nodes import ColumnRef, Expr
 from sqlengine.expr.statistics import Stats
+from sqlengine.formats.batches import empty_rows
 from sqlengine.operators.base import Batches, MemoryNeed, Operator
 from sqlengine.runtime.task import Task
 from sqlengine.settings import Settings
@@ -43,7 +44,7 @@ class ProjectColumns(Operator):
     def _batch(self, arrays: list[pa.Array], rows: int) -> pa.RecordBatch:
         if not arrays:
             # A batch of no columns loses its row count when built from arrays; count(*) still needs it.
-            return pa.RecordBatch.from_struct_array(pa.array([{}] * rows, pa.struct([])))
+            return empty_rows(rows)
         return pa.RecordBatch.from_arrays(arrays, schema=self.schema)
 
     def memory(self, inputs: Sequence[Stats], settings: Settings) -> MemoryNeed:

@@ -1,22 +1,28 @@
 """Read the splits of a source and keep the rows that pass the scan's filters.
 
-Source operator: the tasks of a stage take splits from one queue, in the order of the source. Memory: what the source
-says that reading one split holds, plus the batch given out. `bounds` are conditions for skipping row groups; `filters`
-are exact.
+Source operator: the tasks of a stage take splits from one queue, in the order of the source.
+
+1. The filters on the same columns become one test; so does each bound that a join's build side gave at run time.
+2. A source that can (Parquet) decodes the tested columns first and the others for the rows that pass. The rows of any
+   other source are tested batch by batch, each filter on what the one before it left.
+
+Memory: what the source says that reading one split holds, plus the batch given out. `bounds` are conditions for
+skipping row groups; `filters` are exact.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from sqlengine.expr.evaluate import predicate_mask
-from sqlengine.expr.nodes import Expr, columns_of, display_name
+from sqlengine.expr.evaluate import is_volatile, predicate_mask
+from sqlengine.expr.nodes import Expr, and_all, columns_of, conjuncts, display_name
 from sqlengine.expr.selectivity import filtered, table_stats, with_bytes
 from sqlengine.expr.statistics import Stats
-from sqlengine.formats.base import Bounds, ReadLimits, Source
+from sqlengine.formats.base import Bounds, ReadLimits, RowTest, SelectiveSource, Source, Split
 from sqlengine.operators.base import ANY, Batches, Distribution, MemoryNeed, Operator
 from sqlengine.runtime.task import Task
 from sqlengine.settings import Settings
@@ -34,25 +40,22 @@ class ScanSplits(Operator):
     limit: int | None = None
 
     def run(self, inputs: Sequence[Batches], task: Task) -> Batches:
-        names = [name for name, _ in self.columns]
-        read_schema = pa.schema([pa.field(key, self.source.schema.field(name).type) for name, key in self.columns])
-        keep = self.schema.names
-        whole = read_schema.names == keep
-        for split in task.take(self, lambda: self.source.splits(names, self.bounds)):
-            limits = ReadLimits(
-                task.settings.batch_rows, task.settings.batch_bytes // (4 if task.memory.pool.slow else 1)
-            )
+        parts = [part for predicate in self.filters for part in conjuncts(predicate)]
+        simple = [part for part in parts if columns_of(part) and not is_volatile(part)]
+        alike: dict[frozenset[str], list[Expr]] = {}
+        for part in simple:
+            alike.setdefault(frozenset(columns_of(part)), []).append(part)
+        tests = [self._filter_test(and_all(group), task.settings) for group in alike.values()]
+        tests += [test for bound in self.bounds if bound.dynamic and (test := self._bound_test(bound)) is not None]
+        selective = self.source if isinstance(self.source, SelectiveSource) else None
+        if selective is None:
+            tests, others = tests[len(alike) :], parts
+        else:
+            others = [part for part in parts if part not in simple]
+        for split in task.take(self, lambda: self.source.splits([name for name, _ in self.columns], self.bounds)):
             task.position = split.index
             left = self.limit
-            for raw in self.source.read(split, names, self.bounds, limits):
-                task.cancel.check()
-                batch = pa.RecordBatch.from_arrays(raw.columns, schema=read_schema)
-                for predicate in self.filters:
-                    batch = batch.filter(predicate_mask(predicate, batch, task.settings))
-                    if not batch.num_rows:
-                        break
-                if not whole:
-                    batch = batch.select(keep)
+            for batch in self._read(selective, split, tests, others, task):
                 if left is not None:
                     batch = batch.slice(0, left)
                     left -= batch.num_rows
@@ -60,6 +63,79 @@ class ScanSplits(Operator):
                     yield batch
                 if left == 0:
                     break
+
+    def _read(
+        self, selective: SelectiveSource | None, split: Split, tests: list[RowTest], others: list[Expr], task: Task
+    ) -> Iterator[pa.RecordBatch]:
+        """The rows of a split that pass, in the operator's schema."""
+        limits = ReadLimits(task.settings.batch_rows, task.settings.batch_bytes // (4 if task.memory.pool.slow else 1))
+        needed = {key for part in others for key in columns_of(part)}
+        read = [(name, key) for name, key in self.columns if key in needed or key in self.schema.names]
+        if selective is None:
+            read += [(name, key) for name, key in self.columns if (name, key) not in read and name in _tested(tests)]
+        names = [name for name, _ in read]
+        schema = pa.schema([pa.field(key, self.source.schema.field(name).type) for name, key in read])
+        if selective is not None:
+            stream, tests = selective.read_selected(split, names, tests, self.bounds, limits), []
+        else:
+            stream = self.source.read(split, names, self.bounds, limits)
+        for raw in stream:
+            task.cancel.check()
+            batch = pa.RecordBatch.from_arrays(raw.columns, schema=schema) if read else raw
+            for test in tests:
+                keys = [schema.names[names.index(name)] for name in test.columns]
+                asked = pa.RecordBatch.from_arrays([batch.column(key) for key in keys], names=list(test.columns))
+                batch = batch.filter(test.mask(asked))
+            for predicate in others:
+                if not batch.num_rows:
+                    break
+                batch = batch.filter(predicate_mask(predicate, batch, task.settings))
+            yield batch if schema.names == self.schema.names else batch.select(self.schema.names)
+
+    def _filter_test(self, predicate: Expr, settings: Settings) -> RowTest:
+        used = columns_of(predicate)
+        pairs = [(name, key) for name, key in self.columns if key in used]
+        schema = pa.schema([pa.field(key, self.source.schema.field(name).type) for name, key in pairs])
+
+        def mask(batch: pa.RecordBatch) -> pa.Array:
+            return predicate_mask(predicate, pa.RecordBatch.from_arrays(batch.columns, schema=schema), settings)
+
+        return RowTest(tuple(name for name, _ in pairs), mask)
+
+    def _bound_test(self, bound: Bounds) -> RowTest | None:
+        """Rows outside the bound have no match in the join above. None where Arrow's order is not SQL's."""
+        type_ = self.source.schema.field(bound.column).type
+        t = pa.types
+        ordered = (t.is_integer, t.is_date, t.is_timestamp, t.is_string, t.is_decimal)
+        if not any(is_kind(type_) for is_kind in ordered):
+            return None
+        checks: list[Callable[[pa.Array], pa.Array]] = []
+        try:
+            if bound.values is not None:
+                allowed = pa.array(list(bound.values), type_)
+                checks.append(lambda column: pc.is_in(column, allowed))
+            else:
+                if bound.low is not None:
+                    low = pa.scalar(bound.low, type_)
+                    above = pc.greater if bound.low_open else pc.greater_equal
+                    checks.append(lambda column: above(column, low))
+                if bound.high is not None:
+                    high = pa.scalar(bound.high, type_)
+                    below = pc.less if bound.high_open else pc.less_equal
+                    checks.append(lambda column: below(column, high))
+        except (pa.ArrowException, TypeError, ValueError, OverflowError):
+            return None  # the other side's values are of another kind
+        if not checks:
+            return None
+
+        def mask(batch: pa.RecordBatch) -> pa.Array:
+            column = batch.column(0)
+            found = checks[0](column)
+            for check in checks[1:]:
+                found = pc.and_(found, check(column))
+            return found if bound.not_null else pc.or_kleene(found, pc.is_null(column))
+
+        return RowTest((bound.column,), mask)
 
     def memory(self, inputs: Sequence[Stats], settings: Settings) -> MemoryNeed:
         limits = ReadLimits(settings.batch_rows, settings.batch_bytes)
@@ -80,3 +156,7 @@ class ScanSplits(Operator):
         if used:
             text += f" filter on {', '.join(used)}"
         return text
+
+
+def _tested(tests: list[RowTest]) -> set[str]:
+    return {name for test in tests for name in test.columns}

@@ -66,7 +66,7 @@ def _narrowed(probe: Operator, join: HashJoin, build: StageInput) -> Operator:
     for probe_key, build_key in zip(join.probe_keys, join.build_keys, strict=True):
         known = build.summary.get(build_key)
         if known is not None and not (join.null_equal and known.low is None):
-            bound = Bounds("", low=known.low, high=known.high, values=known.values, not_null=not join.null_equal)
+            bound = Bounds("", known.low, known.high, values=known.values, not_null=not join.null_equal, dynamic=True)
             probe = _push(probe, probe_key, bound)
     return probe
 
