@@ -119,6 +119,28 @@ class Cast(Expr):
 
 
 @dataclass(frozen=True)
+class LiftedCall(Expr):
+    """A call that is an operator of its own, not part of a projection: a user function (`function` is its
+    `UserFunction`) or a download. The rule `lift_calls` takes it out of the expression it stands in.
+
+    `options` override those of the function. `serial` keeps calls apart that may differ though their arguments do not.
+    """
+
+    name: str
+    args: tuple[Expr, ...]
+    function: Any
+    options: tuple[tuple[str, Any], ...] = ()
+    serial: int = 0
+    location: Location | None = field(default=None, compare=False, repr=False)
+
+    def children(self) -> tuple[Expr, ...]:
+        return self.args
+
+    def with_children(self, children: tuple[Expr, ...]) -> Expr:
+        return replace(self, args=children)
+
+
+@dataclass(frozen=True)
 class Case(Expr):
     """CASE WHEN c THEN v ... ELSE o END. A branch is evaluated only for the rows that reach it."""
 

@@ -6,7 +6,7 @@ import pyarrow as pa
 
 from sqlengine.errors import Error
 from sqlengine.expr.nodes import Call, Case, Cast, Expr, Lambda, Literal
-from sqlengine.optimizer.traits import is_user_function, is_volatile
+from sqlengine.optimizer.traits import has_lifted, is_volatile
 from sqlengine.plan.keys import map_plan_exprs
 from sqlengine.plan.nodes import Plan
 from sqlengine.settings import Settings
@@ -29,7 +29,7 @@ def _fold(expr: Expr, settings: Settings) -> Expr:
 
     if not isinstance(expr, Call | Cast | Case) or not all(isinstance(c, Literal) for c in expr.children()):
         return expr
-    if isinstance(expr, Lambda) or is_volatile(expr) or (isinstance(expr, Call) and is_user_function(expr)):
+    if isinstance(expr, Lambda) or is_volatile(expr) or has_lifted(expr):
         return expr
     one_row = pa.RecordBatch.from_arrays([pa.nulls(1)], names=["row"])
     try:

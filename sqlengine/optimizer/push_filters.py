@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from sqlengine.expr.nodes import ColumnRef, Expr, and_all, columns_of, conjuncts
-from sqlengine.optimizer.traits import is_volatile, may_repeat, reads_only
+from sqlengine.optimizer.traits import has_lifted, is_volatile, may_repeat, reads_only
 from sqlengine.plan import nodes as plans
 from sqlengine.plan.keys import replace_columns
 from sqlengine.plan.nodes import Plan
@@ -51,8 +51,9 @@ def _push(plan: Plan, predicates: list[Expr]) -> Plan:
         case plans.Scan():
             if plan.limit is not None:
                 return _filter(plan, predicates)
-            inside, rest = _split(predicates, set(plan.schema.names))
-            return _filter(replace(plan, filters=tuple(_unique([*plan.filters, *inside]))), rest)
+            calls = [p for p in predicates if has_lifted(p)]  # operators of their own, above the scan
+            inside, rest = _split([p for p in predicates if not has_lifted(p)], set(plan.schema.names))
+            return _filter(replace(plan, filters=tuple(_unique([*plan.filters, *inside]))), [*rest, *calls])
         case plans.Project():
             return _project(plan, predicates)
         case plans.Join():

@@ -7,10 +7,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from sqlengine.errors import InternalError
+from sqlengine.optimizer.defer_calls import defer_calls
 from sqlengine.optimizer.distinct_aggregates import distinct_aggregates
 from sqlengine.optimizer.fold_constants import fold_constants
 from sqlengine.optimizer.infer_predicates import infer_predicates
 from sqlengine.optimizer.join_order import join_order
+from sqlengine.optimizer.lift_calls import lift_calls
 from sqlengine.optimizer.merge_projects import merge_projects
 from sqlengine.optimizer.order_predicates import order_predicates
 from sqlengine.optimizer.prune_columns import prune_columns
@@ -29,10 +31,11 @@ _DEPTH = 50_000
 
 @dataclass(frozen=True)
 class Rule:
-    """A rewriting that keeps the answer: `name` is what `settings.disabled_rules` takes."""
+    """A rewriting that keeps the answer: `name` is what `settings.disabled_rules` takes, unless plans need the rule."""
 
     name: str
     apply: Callable[[Plan, Settings], Plan]
+    needed: bool = False
 
 
 RULES: tuple[Rule, ...] = (
@@ -48,6 +51,8 @@ RULES: tuple[Rule, ...] = (
     Rule("merge_projects", merge_projects),
     Rule("push_limits", push_limits),
     Rule("order_predicates", order_predicates),
+    Rule("defer_calls", defer_calls),
+    Rule("lift_calls", lift_calls, needed=True),
 )
 
 
@@ -63,7 +68,7 @@ def trace(plan: Plan, settings: Settings) -> list[tuple[str, Plan]]:
         sys.setrecursionlimit(_DEPTH)
     steps = []
     for rule in RULES:
-        if rule.name in settings.disabled_rules:
+        if rule.name in settings.disabled_rules and not rule.needed:
             continue
         new = rule.apply(plan, settings)
         if new is not plan:

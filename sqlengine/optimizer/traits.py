@@ -9,6 +9,7 @@ from sqlengine.expr.nodes import (
     ColumnRef,
     Expr,
     Lambda,
+    LiftedCall,
     Literal,
     columns_of,
 )
@@ -23,18 +24,17 @@ _CHEAP = frozenset({
 _SLOW = frozenset({"regexp_matches", "similar_to", "regexp_replace", "regexp_extract", "levenshtein", "jaccard"})
 
 
-def is_user_function(call: Call) -> bool:
-    """Whether a call is of a function that a user registered: slow, and never to be evaluated twice for a row."""
-    from sqlengine.expr.registry import find_scalar
-
-    entry = find_scalar(call.name)
-    return entry is None or bool(getattr(entry, "user", False))
+def has_lifted(expr: Expr) -> bool:
+    """Whether the expression has a call that runs as an operator of its own (a user function, a download)."""
+    return any(isinstance(node, LiftedCall) for node in walk(expr))
 
 
 def is_volatile(expr: Expr) -> bool:
     from sqlengine.expr.registry import find_scalar
 
     for node in walk(expr):
+        if isinstance(node, LiftedCall) and node.serial:
+            return True
         if isinstance(node, Call):
             if node.name in VOLATILE:
                 return True
@@ -48,9 +48,7 @@ def may_repeat(expr: Expr) -> bool:
     if isinstance(expr, ColumnRef | Literal):
         return True
     nodes = list(walk(expr))
-    if len(nodes) > 32 or is_volatile(expr):
-        return False
-    return not any(isinstance(n, Call) and n.name not in _CHEAP and is_user_function(n) for n in nodes)
+    return len(nodes) <= 32 and not is_volatile(expr) and not has_lifted(expr)
 
 
 def cost(expr: Expr) -> float:
@@ -69,7 +67,7 @@ def cost(expr: Expr) -> float:
                 total += 3
             case Call() if node.name in _SLOW:
                 total += 40
-            case Call() if is_user_function(node):
+            case LiftedCall():
                 total += 10000
             case Lambda():
                 total += 20

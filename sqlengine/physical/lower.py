@@ -32,6 +32,7 @@ from sqlengine.operators.take_rows import TakeRows
 from sqlengine.operators.write_file import WriteFile
 from sqlengine.physical.bounds import bounds_of
 from sqlengine.physical.lower_aggregates import lower_aggregate
+from sqlengine.physical.lower_calls import lower_calls
 from sqlengine.physical.lower_joins import lower_join
 from sqlengine.physical.lower_windows import lower_window
 from sqlengine.plan import nodes as plans
@@ -101,6 +102,8 @@ class Lowering:
                 passed = [child.schema.field(f.name) for f in plan.input.schema]
                 fields = [plan.schema.field(i) for i in range(len(passed), len(plan.schema))]
                 return ExplodeRows((child,), pa.schema([*passed, *fields]), made, plan.outer, plan.ordinality)
+            case plans.Extend():
+                return lower_calls(self, plan)
             case plans.SharedPlan():
                 sides = (self.lower(plan.definition), self.lower(plan.body))
                 return HeldPlan(sides, sides[1].schema, plan.name)

@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow as pa
 
 from sqlengine.errors import InternalError
-from sqlengine.expr.nodes import TRUE, AggregateCall, Expr, Literal, SortKey, WindowCall, columns_of
+from sqlengine.expr.nodes import TRUE, AggregateCall, Expr, LiftedCall, Literal, SortKey, WindowCall, columns_of
 from sqlengine.formats.base import Source
 
 Named = tuple[str, Expr]  # a column key and what computes it
@@ -383,6 +383,24 @@ class Unnest(_Unary):
         if self.ordinality is not None:
             fields.append(pa.field(self.ordinality, pa.int64()))
         return pa.schema(fields)
+
+
+@dataclass(frozen=True)
+class Extend(_Unary):
+    """The input's columns plus one per lifted call. `calls`: key, call, and the condition under which a row needs the
+    value (None: always; where it is not true the value is NULL and the call is not made)."""
+
+    calls: tuple[tuple[str, LiftedCall, Expr | None], ...]
+
+    def __post_init__(self) -> None:
+        _require(self, self.exprs(), self.input)
+
+    def exprs(self) -> tuple[Expr, ...]:
+        return tuple(e for _, call, condition in self.calls for e in (call, condition) if e is not None)
+
+    @cached_property
+    def schema(self) -> pa.Schema:  # type: ignore[override]
+        return pa.schema([*self.input.schema, *(pa.field(key, call.type) for key, call, _ in self.calls)])
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,1 @@
+"""Running user functions: values, calls in this process or in workers, and batches that follow what was observed."""

@@ -1,0 +1,230 @@
+"""Workers: who calls a user function. A thread calls it itself; a process gets batches over a pipe.
+
+A worker process has a ceiling on its resident memory, watched while it works: over it, or over its time, or gone, it is
+killed with everything it started, the call is a `Failure`, and a new process serves the next one. Between calls a
+process that has crept up to its ceiling is replaced.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import pickle
+import select
+import signal
+import struct
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from typing import Protocol
+
+import pyarrow as pa
+
+from sqlengine.errors import UDFError
+from sqlengine.runtime.udf.function import UserFunction
+from sqlengine.runtime.cancel import Cancel
+from sqlengine.runtime.udf import child
+from sqlengine.runtime.udf.calls import Caller, Failure, Outcome
+from sqlengine.settings import format_bytes
+
+# What a worker weighs before it does anything: the interpreter and pyarrow.
+WORKER_WEIGHT = 72 << 20
+# What it may take for itself when the function does not say.
+WORKER_MEMORY = 64 << 20
+_POLL = 0.02
+_LENGTH = struct.Struct("<Q")
+_PAGE = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 4096
+_spawning = threading.Lock()
+
+
+class Worker(Protocol):
+    def submit(self, args: Sequence[pa.Array], rows: int, most_bytes: int) -> None: ...
+    def result(self) -> Outcome: ...
+    def close(self) -> None: ...
+
+
+class ThreadWorker:
+    """Calls in the thread that asks for the result."""
+
+    def __init__(self, function: UserFunction) -> None:
+        self._caller = Caller(function)
+        self._request: tuple[Sequence[pa.Array], int, int] | None = None
+
+    def submit(self, args: Sequence[pa.Array], rows: int, most_bytes: int) -> None:
+        self._request = (args, rows, most_bytes)
+
+    def result(self) -> Outcome:
+        assert self._request is not None
+        request, self._request = self._request, None
+        return self._caller.call(*request)
+
+    def close(self) -> None:
+        self._request = None
+
+
+class ProcessWorker:
+    """One worker process, started at its first call and again after each one that it did not survive."""
+
+    def __init__(self, function: UserFunction, cancel: Cancel) -> None:
+        self._function = function
+        self._cancel = cancel
+        self._ceiling = WORKER_WEIGHT + (function.options.memory or WORKER_MEMORY)
+        self._process: subprocess.Popen[bytes] | None = None
+        self._deadline: float | None = None
+        self._lost: Failure | None = None
+
+    def submit(self, args: Sequence[pa.Array], rows: int, most_bytes: int) -> None:
+        if self._process is not None and self._resident() > 0.9 * self._ceiling:
+            self.close()
+        if self._process is None:
+            self._start()
+        # A batch of no columns would lose its number of rows: the first column counts them.
+        count = pa.nulls(rows)
+        batch = pa.RecordBatch.from_arrays([count, *args], [f"a{i}" for i in range(len(args) + 1)])
+        sink = pa.BufferOutputStream()
+        with pa.ipc.new_stream(sink, batch.schema) as writer:
+            writer.write_batch(batch)
+        timeout = self._function.options.timeout
+        self._deadline = None if timeout is None else time.monotonic() + timeout
+        self._lost = None
+        try:
+            child.send(self._requests, _LENGTH.pack(most_bytes), memoryview(sink.getvalue()))
+        except (BrokenPipeError, OSError):
+            self._lost = self._gone()
+
+    def result(self) -> Outcome:
+        failure = self._lost or self._wait()
+        answer = None if failure is not None else child.receive(self._answers)
+        if failure is None and answer is None:
+            failure = self._gone()
+        if failure is not None:
+            self.close()
+            return Outcome(None, 0, failure)
+        assert answer is not None
+        view = memoryview(answer)
+        (length,) = _LENGTH.unpack(view[: _LENGTH.size])
+        start = _LENGTH.size + length
+        done, kept = pickle.loads(view[_LENGTH.size : start])
+        values = None
+        if len(view) > start:
+            batch = next(iter(pa.ipc.open_stream(pa.py_buffer(view[start:]))))
+            values = batch.column(0)
+        if kept is not None:
+            kept = Failure(kept.kind, kept.message, kept.row, kept.trace, kept.error, values)
+            return Outcome(None, done, kept)
+        return Outcome(values, done)
+
+    def _wait(self) -> Failure | None:
+        """Until the answer begins; the worker is stopped if it takes too much memory or time."""
+        assert self._process is not None
+        while not select.select([self._answers], [], [], _POLL)[0]:
+            self._cancel.check()
+            if self._deadline is not None and time.monotonic() > self._deadline:
+                return Failure("timeout", f"ran longer than {self._function.options.timeout:g} s")
+            if self._resident() > self._ceiling:
+                return Failure("memory", f"its worker grew over {format_bytes(self._ceiling)}")
+            if self._process.poll() is not None:
+                return self._gone()
+        return None
+
+    def _gone(self) -> Failure:
+        assert self._process is not None
+        try:
+            code = self._process.wait(1)
+        except subprocess.TimeoutExpired:
+            code = 0
+        if code < 0:
+            names = {s.value: s.name for s in signal.Signals}
+            return Failure("crash", f"its worker process was ended by {names.get(-code, f'signal {-code}')}")
+        return Failure("crash", f"its worker process left with exit code {code}")
+
+    def _resident(self) -> int:
+        assert self._process is not None
+        try:
+            with open(f"/proc/{self._process.pid}/statm", "rb") as file:
+                return int(file.read().split()[1]) * _PAGE
+        except (OSError, IndexError):
+            return 0
+
+    def _start(self) -> None:
+        import cloudpickle
+
+        try:
+            function = cloudpickle.dumps(self._function)
+        except Exception as error:
+            raise UDFError(
+                f"{self._function.name}() cannot be sent to a worker process: {error}",
+                code="udf_not_portable",
+                hint="it refers to something that belongs to this process; use isolate = 'thread'",
+            ) from error
+        with _spawning:  # so that no other child inherits the ends meant for this one
+            request_read, request_write = os.pipe()
+            answer_read, answer_write = os.pipe()
+            environment = dict(os.environ)
+            top = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
+            environment["PYTHONPATH"] = os.pathsep.join(filter(None, [top, environment.get("PYTHONPATH", "")]))
+            environment.setdefault("MALLOC_ARENA_MAX", "2")
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "sqlengine.runtime.udf.child", str(request_read), str(answer_write)],
+                stdin=subprocess.DEVNULL,
+                pass_fds=(request_read, answer_write),
+                env=environment,
+                start_new_session=True,  # an interrupt at the terminal is the parent's alone; the group can be killed
+            )
+            os.close(request_read)
+            os.close(answer_write)
+        self._requests = os.fdopen(request_write, "wb")
+        self._answers = _Answers(answer_read)
+        child.send(self._requests, pickle.dumps((function, sys.path)))
+        started, self._deadline = self._deadline, None
+        failure = self._wait() or (None if child.receive(self._answers) else self._gone())
+        self._deadline = started
+        if failure is not None:
+            self.close()
+            raise UDFError(
+                f"{self._function.name}(): {failure.message} while it loaded the function",
+                code="udf_worker",
+                hint="its own messages are on standard error; a module that it imports may be missing",
+            )
+
+    def close(self) -> None:
+        """Kill the process and all that it started."""
+        process, self._process = self._process, None
+        if process is None:
+            return
+        try:
+            os.killpg(process.pid, signal.SIGKILL)
+        except (ProcessLookupError, PermissionError):
+            process.kill()
+        process.wait()
+        for pipe in (self._requests, self._answers):
+            with contextlib.suppress(OSError):
+                pipe.close()
+
+
+class _Answers:
+    """The reading end of a pipe, unbuffered so that `select` sees all that is left. `read(n)` gives n bytes, fewer only
+    when the other side is gone."""
+
+    def __init__(self, end: int) -> None:
+        self._raw = io.FileIO(end, "r")
+
+    def fileno(self) -> int:
+        return self._raw.fileno()
+
+    def read(self, size: int) -> bytearray:
+        buffer = bytearray(size)
+        view = memoryview(buffer)
+        got = 0
+        while got < size:
+            n = self._raw.readinto(view[got:])
+            if not n:
+                return buffer[:got]
+            got += n
+        return buffer
+
+    def close(self) -> None:
+        self._raw.close()
