@@ -20,10 +20,11 @@ from sqlengine.runtime.allocators import prefer_jemalloc
 if TYPE_CHECKING:
     from sqlengine.relation import Relation
     from sqlengine.session import Session
+    from sqlengine.udf import udf
 
 prefer_jemalloc()
 __version__ = "0.1.0"
-__all__ = ["__version__", "connect", "default_session", "errors", "sql"]
+__all__ = ["__version__", "connect", "default_session", "errors", "sql", "udf"]
 
 _default: Session | None = None
 _making = threading.Lock()
@@ -63,11 +64,21 @@ def sql(
     return default_session().sql(query, params, tables=tables, capture=capture, timeout=timeout)
 
 
+def __getattr__(name: str) -> Any:
+    """`udf` is imported at its first use, so that `import sqlengine` stays light."""
+    if name == "udf":
+        from sqlengine.udf import udf
+
+        globals()["udf"] = udf
+        return udf
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
 class _Package(ModuleType):
-    """Importing the subpackage `sqlengine.sql` sets an attribute of that name here; the function `sql` must stay."""
+    """Importing `sqlengine.sql` or `sqlengine.udf` sets an attribute of that name; ours must stay."""
 
     def __setattr__(self, name: str, value: object) -> None:
-        if name != "sql" or not isinstance(value, ModuleType):
+        if name not in ("sql", "udf") or not isinstance(value, ModuleType):
             super().__setattr__(name, value)
 
 

@@ -12,6 +12,8 @@ from types import FrameType
 from typing import Any
 
 from sqlengine.formats.memory import is_rows
+from sqlengine.runtime.udf.function import UserFunction
+from sqlengine.udf import Function
 
 _HERE = os.path.dirname(os.path.abspath(__file__)) + os.sep
 _INNER = {"<listcomp>", "<setcomp>", "<dictcomp>", "<genexpr>", "<lambda>"}
@@ -39,6 +41,25 @@ def variables_of(frame: FrameType | None, is_relation: Callable[[Any], bool]) ->
                     value = variables.get(key)
                     if value is not None and holds_rows(value):
                         return value
+            at = at.f_back if at.f_code.co_name in _INNER else None
+        return None
+
+    return find
+
+
+def functions_of(frame: FrameType | None) -> Callable[[str], UserFunction | None]:
+    """Looks a function made with `@udf` up among the variables of the frame, by the name that SQL knows it by."""
+
+    def find(name: str) -> UserFunction | None:
+        at = frame
+        while at is not None:
+            for variables in (at.f_locals, at.f_globals):
+                value = variables.get(name)
+                if isinstance(value, Function):
+                    return value.definition
+                for other in variables.values():
+                    if isinstance(other, Function) and other.definition.name == name.lower():
+                        return other.definition
             at = at.f_back if at.f_code.co_name in _INNER else None
         return None
 

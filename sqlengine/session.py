@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import pyarrow as pa
 
 from sqlengine.backends.local import LocalBackend, QueryContext
-from sqlengine.caller_names import caller, variables_of
+from sqlengine.caller_names import caller, functions_of, variables_of
 from sqlengine.catalog import Catalog, RegisteredTable, StoredTable, View
 from sqlengine.dbapi import Cursor
 from sqlengine.errors import InterfaceError, Interrupted, MemoryLimitError, ParseError
@@ -41,6 +42,7 @@ from sqlengine.sql.binder import BoundQuery
 from sqlengine.sql.decorrelate import decorrelate
 from sqlengine.sql.parse import Parsed, parse
 from sqlengine.statement_runner import Surroundings, as_table, function_table, run_statement
+from sqlengine.user_functions import UserFunctions
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,7 @@ class Session:
     def __init__(self, *, config: str | os.PathLike[str] | None = None, **settings: Any) -> None:
         self._settings = initial_settings(settings, config)
         self.catalog = Catalog()
+        self.user_functions = UserFunctions()
         self._running: set[Cancel] = set()
         self._lock = threading.Lock()
         self._closed = False
@@ -181,8 +184,11 @@ class Session:
                         hint=f"it has {listed}" if listed else "it has no parameters",
                     )
         given = {name.lower(): as_table(rows) for name, rows in (tables or {}).items()}
-        found = variables_of(caller(), lambda value: isinstance(value, Relation)) if capture else None
-        return Surroundings(values, given, found, timeout)
+        if not capture:
+            return Surroundings(values, given, timeout=timeout)
+        frame = caller()
+        variables = variables_of(frame, lambda value: isinstance(value, Relation))
+        return Surroundings(values, given, variables, functions_of(frame), timeout)
 
     def _statement(self, parsed: Parsed, around: Surroundings) -> Relation:
         self.check_open()
@@ -212,16 +218,33 @@ class Session:
     def tables(self) -> list[str]:
         return self.catalog.names()
 
+    def udf(self, target: Callable[..., Any] | None = None, /, *, name: str | None = None, **settings: Any) -> Any:
+        """Make a function callable from this session's SQL, as call or decorator; settings as in `sqlengine.udf`."""
+        if target is None:
+            return functools.partial(self.udf, name=name, **settings)
+        self.user_functions.add(target, name, **settings)
+        return target
+
+    register_udf = udf
+
+    def load(self, place: str) -> list[str]:
+        """Register the functions of a file (`udfs/text.py`) or module (`package.module:name`); gives their names."""
+        return self.user_functions.load(place)
+
     def functions(self) -> pa.Table:
         """Name, kind and description of every function."""
-        return function_table(self.catalog.macros())
+        return function_table(self.catalog.macros(), self.user_functions.all())
 
     @property
     def current(self) -> Settings:
         return self._settings
 
     def set(self, name: str, value: Any) -> None:
-        """Change a setting; None gives it its default back. A new memory limit needs all queries to have ended."""
+        """Change a setting; None gives it its default back. A new memory limit needs all queries to have ended.
+        `udf.NAME.OPTION` is an option of a user function."""
+        if name.lower().startswith("udf."):
+            self.user_functions.set_option(name, value)
+            return
         key = setting_field(name).name
         if value is None:
             changed = replace(self._settings, **{key: setting_field(name).default})

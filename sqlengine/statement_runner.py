@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
 from sqlengine.catalog import RegisteredTable, StoredTable, View
-from sqlengine.errors import BindError, InterfaceError, NotSupportedError
+from sqlengine.errors import BindError, FileError, InterfaceError
 from sqlengine.expr.evaluate import evaluate_constant
 from sqlengine.expr.nodes import Literal
 from sqlengine.expr.registry import all_functions
@@ -19,6 +19,7 @@ from sqlengine.formats.base import Source
 from sqlengine.formats.memory import memory_source
 from sqlengine.plan.nodes import Scan
 from sqlengine.relation import Relation
+from sqlengine.runtime.udf.function import UserFunction
 from sqlengine.settings import Settings, setting_field
 from sqlengine.sql import statements as s
 from sqlengine.sql.binder import BindContext, Binder, BoundQuery, ViewQuery
@@ -50,6 +51,7 @@ class Surroundings:
     parameters: Mapping[str, Literal] = field(default_factory=dict)
     tables: Mapping[str, Source | BoundQuery] = field(default_factory=dict)
     variables: Callable[[str], Any] | None = None
+    functions: Callable[[str], UserFunction | None] | None = None
     timeout: float | None = None
 
 
@@ -86,7 +88,14 @@ class Running:
             self.around.parameters, catalog.variables(), catalog.find_macro, catalog.find_table_macro, settings
         )
         names = [*self.around.tables, *catalog.names()]
-        return BindContext(self.find_table, open_source, lambda: sorted(names), settings, call_time)
+        return BindContext(self.find_table, open_source, lambda: sorted(names), settings, call_time, self.find_function)
+
+    def find_function(self, name: str) -> UserFunction | None:
+        """Functions of the session, then those that the caller's code made with `@udf`."""
+        found = self.session.user_functions.find(name)
+        if found is None and self.around.functions is not None:
+            found = self.around.functions(name)
+        return found
 
     def binder(self) -> Binder:
         return Binder(self.context(), self.text)
@@ -157,7 +166,7 @@ def _run(run: Running, statement: s.Statement) -> Relation:
         case s.CopyTo():
             return copy_to(run, statement)
         case s.LoadFunctions() | s.CreateFunction():
-            raise NotSupportedError("functions written in Python are not supported yet", location=statement.place)
+            return _load_functions(run, statement)
     with session.catalog.writing:
         match statement:
             case s.CreateTable():
@@ -218,6 +227,19 @@ def _set(run: Running, statement: s.SetValue) -> Relation:
             session.set(statement.name, _setting_value(run, statement.value))
     except InterfaceError as error:
         raise InterfaceError(error.message, code=error.code, hint=error.hint, location=statement.place) from None
+    return run.status()
+
+
+def _load_functions(run: Running, statement: s.LoadFunctions | s.CreateFunction) -> Relation:
+    functions = run.session.user_functions
+    try:
+        if isinstance(statement, s.LoadFunctions):
+            functions.load(statement.path)
+        else:
+            options = {name.lower(): _setting_value(run, tree) for name, tree in statement.options}
+            functions.create(statement.name, statement.source, options, statement.replace)
+    except (InterfaceError, FileError) as error:
+        raise type(error)(error.message, code=error.code, hint=error.hint, location=statement.place) from error
     return run.status()
 
 
@@ -284,9 +306,9 @@ def _all_tables(run: Running) -> pa.Table:
     )  # fmt: skip
 
 
-def function_table(macros: list[Macro]) -> pa.Table:
-    """Name, kind and description of every function and macro."""
-    rows = []
+def function_table(macros: list[Macro], functions: list[UserFunction]) -> pa.Table:
+    """Name, kind and description of every function and macro; of the user's also their settings."""
+    rows = [{"name": f.name, "kind": f"user {f.kind}", "description": f.summary} for f in functions]
     for entry in all_functions():
         kind = type(entry).__name__.removesuffix("Function").lower()
         rows.append({"name": entry.name, "kind": kind, "description": entry.doc})
@@ -303,7 +325,7 @@ def _execute(run: Running, statement: s.ExecutePrepared) -> Relation:
     for name, tree in given:
         bound = run.binder().expression(tree, "EXECUTE")
         values[name] = bound if isinstance(bound, Literal) else Literal(bound.type, evaluate_constant(bound))
-    around = Surroundings(values, run.around.tables, run.around.variables, run.around.timeout)
+    around = replace(run.around, parameters=values)
     return run_statement(run.session, prepared, around)
 
 

@@ -10,8 +10,9 @@
 >>> sqlengine.sql("select double(21) as answer").fetchall()
 [(42,)]
 
-`@udf` calls the function with the values of one row; `@udf.arrow` with whole Arrow arrays; `@udf.table` wants a generator
-that yields any number of rows. A class with `__call__` has one instance per worker; an `async def` runs many rows at once.
+`@udf` calls the function with the values of one row; `@udf.arrow` with whole Arrow arrays; `@udf.table` wants a
+generator that yields any number of rows. A class with `__call__` has one instance per worker; an `async def` runs many
+rows at once.
 Types come from hints (`int`, `str`, `float`, `bool`, `bytes`, `list[...]`, dates, decimals, dataclasses) or `returns=`.
 """
 
@@ -49,11 +50,10 @@ class Function:
         self._instance: Callable[..., Any] | None = None
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if inspect.isclass(self._target):
-            if self._instance is None:
-                self._instance = self._target()
-            return self._instance(*args, **kwargs)
-        return self._target(*args, **kwargs)
+        if self._instance is None:
+            made: Any = self._target() if inspect.isclass(self._target) else self._target
+            self._instance = made
+        return self._instance(*args, **kwargs)
 
     def __repr__(self) -> str:
         return f"<SQL function {self.definition.name}>"
@@ -96,7 +96,7 @@ def define(
     args : types of the arguments; from the hints when left out
     **options : as in `UdfOptions` (batch_rows, batch_bytes, concurrency, isolate, memory, timeout, ...)
     """
-    call = target.__call__ if inspect.isclass(target) else target  # type: ignore[operator]
+    call = target.__call__ if inspect.isclass(target) else target
     shown = name or getattr(target, "__name__", None)
     if not shown or not str(shown).isidentifier():
         raise InterfaceError("a user function needs a name", hint="give it one: name='...'")
@@ -110,7 +110,7 @@ def define(
     result = returns if returns is not None else hints.get("return")
     if result is None:
         raise InterfaceError(
-            f"{shown}() does not say what it returns", hint=f"add a hint, `-> int`, or returns=pa.int64()"
+            f"{shown}() does not say what it returns", hint="add a hint, `-> int`, or returns=pa.int64()"
         )
     variadic = any(p.kind is p.VAR_POSITIONAL for p in parameters)
     plain = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
@@ -123,8 +123,9 @@ def define(
         wanted = tuple(None if kind == ARROW else _hinted(hints.get(p.name)) for p in plain)
     required = 0 if wanted is None else sum(p.default is p.empty for p in plain) if args is None else len(wanted)
     is_async = inspect.iscoroutinefunction(call)
+    make: Any = target if inspect.isclass(target) else _Constant(target)
     return UserFunction(
-        str(shown).lower(), kind, (target if inspect.isclass(target) else _Constant(target)), wanted,
+        str(shown).lower(), kind, make, wanted,
         arrow_type(_element(result) if kind == TABLE else result), UdfOptions().with_values(options), is_async,
         inspect.getdoc(target) or "", required,
     )  # fmt: skip
@@ -142,13 +143,8 @@ class _Constant:
 
 def _element(hint: Any) -> Any:
     """What a generator yields: `Iterator[int]` -> `int`."""
-    return (
-        typing.get_args(hint)[0]
-        if typing.get_args(hint)
-        and not isinstance(hint, pa.DataType)
-        and typing.get_origin(hint) not in (list, dict, tuple)
-        else hint
-    )
+    inner = typing.get_args(hint)
+    return inner[0] if inner and typing.get_origin(hint) not in (list, dict, tuple) else hint
 
 
 def _hinted(hint: Any) -> pa.DataType | None:

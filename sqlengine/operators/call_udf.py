@@ -43,7 +43,7 @@ _GROWTH = 8
 
 @dataclass(frozen=True)
 class CallUdf(Operator):
-    """`args`: keys of the argument columns; `condition`: key of a boolean column, or None; `output`: the values' key."""
+    """`args`: keys of the argument columns; `condition`: key of a boolean column, or None; `output`: key of values."""
 
     function: UserFunction
     args: tuple[str, ...]
@@ -87,12 +87,15 @@ class CallUdf(Operator):
 
 @dataclass
 class _Piece:
-    """Rows `start` to `stop` of a batch, given to a worker: `picked` are those of them that are passed (None: all)."""
+    """Rows `start` to `stop` of a batch, given to a worker: `picked` are those of them that are passed (None: all).
+    After a failure no call goes beyond row `narrowed` until the rows before it are done."""
 
     start: int
     stop: int
     picked: pa.Array | None
     worker: Worker
+    narrowed: int | None = None
+    guilty: tuple[int, Failure] | None = None
     attempts: dict[int, int] = field(default_factory=dict)
 
 
@@ -173,9 +176,10 @@ class _Calling:
     def _observe(self, size: int, rows: int) -> None:
         width = size / max(1, rows)
         self._bytes_per_row = max(width, 0.9 * self._bytes_per_row)
-        if self._function.kind == ARROW:
-            wanted = int(self._target / max(1.0, self._bytes_per_row))
-            self._rows = max(1, min(wanted, self._rows * _GROWTH, self._most_rows))
+        wanted = int(self._target / max(1.0, self._bytes_per_row))
+        if self._function.kind != ARROW:
+            wanted *= 2  # it cuts by itself; what is left over would be sent again
+        self._rows = max(1, min(wanted, self._rows * _GROWTH, self._most_rows))
 
     def _submit(self, piece: _Piece, args: list[pa.Array], mask: pa.Array | None) -> None:
         """Give the rows of the piece that are wanted to its worker; nothing when there are none."""
@@ -200,7 +204,10 @@ class _Calling:
         end = piece.stop
         while True:
             wanted = piece.stop - piece.start if piece.picked is None else len(piece.picked)
-            if wanted == 0:
+            if piece.guilty is not None and piece.start == piece.guilty[0]:
+                failure, piece.guilty = piece.guilty[1], None
+                yield from self._decide(piece, failure, piece.start, batch, args)
+            elif wanted == 0:
                 yield self._made(
                     batch, piece.start, piece.stop, pa.nulls(piece.stop - piece.start, self._function.returns)
                 )
@@ -211,8 +218,13 @@ class _Calling:
                 yield from self._take(piece, outcome, batch, args, wanted)
             if piece.start == end:
                 return
-            if piece.stop == piece.start:
-                piece.stop = end
+            if piece.guilty is not None and piece.start == piece.guilty[0]:
+                continue
+            if piece.narrowed is None or piece.start >= piece.narrowed:
+                piece.narrowed = None
+                piece.stop = min(end, piece.start + self._next_rows(batch))
+            else:
+                piece.stop = piece.narrowed
             self._submit(piece, args, mask)
 
     def _take(
@@ -226,26 +238,38 @@ class _Calling:
             self._observe(size, len(values))
             if failure is None and wanted > 1 and size > self._target and not self._reservation.try_grow(size):
                 # More than there is room for: fewer rows at a time. What was made is dropped and made again.
-                piece.stop = self._place(piece, wanted // 2)
+                piece.narrowed = self._place(piece, wanted // 2)
                 return
-            if len(values) == 1 and size > self._target:
+            extra = size if failure is None and wanted > 1 and size > self._target else 0
+            if wanted == 1 and size > self._target:
                 self._reservation.grow(size)
-            held = self._reservation.size
+                extra = size
             stop = piece.stop if len(values) == wanted else self._place(piece, len(values))
             if piece.picked is not None:
                 values = _spread(values, piece.picked, stop - piece.start)
             yield self._made(batch, piece.start, stop, values)
-            self._reservation.shrink(held if not self._options.in_process else 0)
+            self._reservation.shrink(extra)
             piece.start = stop
         if failure is None:
             return
         if failure.row is None and wanted > 1:
-            piece.stop = self._place(piece, wanted // 2)
+            piece.narrowed = self._place(piece, wanted // 2)
+            return
+        if failure.row and values is None:
+            # The worker is lost, and with it what it had made: the rows before are computed again, this one is not.
+            piece.narrowed = self._place(piece, failure.row)
+            piece.guilty = (piece.narrowed, failure)
             return
         # The guilty row is the first one that is left.
         row = piece.start
-        if piece.picked is not None:
-            row = piece.start + (int(piece.picked[0].as_py()) if values is None or not len(values) else 0)
+        if piece.picked is not None and (values is None or not len(values)):
+            row = self._place(piece, 0)
+        yield from self._decide(piece, failure, row, batch, args)
+
+    def _decide(
+        self, piece: _Piece, failure: Failure, row: int, batch: pa.RecordBatch, args: list[pa.Array]
+    ) -> Iterator[pa.RecordBatch]:
+        """Try the guilty row again, or make it NULL (with those before it that are not wanted), or raise."""
         tries = piece.attempts.get(row, 0)
         if tries < self._options.retries:
             piece.attempts[row] = tries + 1

@@ -1,8 +1,8 @@
 """Calls of user functions and downloads become nodes of their own, out of the expressions they stand in.
 
 They then have batches, memory and concurrency of their own. Each is made once for a row, however often it is written,
-and only for the rows that need it: conditions without calls are tested first, a branch of CASE (or the right side of AND,
-OR, COALESCE) hands its condition on to the calls inside. This rule is not optional: without it such a plan cannot run.
+and only for the rows that need it: conditions without calls are tested first, a branch of CASE (or the right side of
+AND, OR, COALESCE) hands its condition on to the calls inside. Not optional: without it such a plan cannot run.
 """
 
 from __future__ import annotations

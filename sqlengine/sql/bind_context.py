@@ -10,6 +10,7 @@ from sqlglot import exp
 
 from sqlengine.formats.base import Source
 from sqlengine.plan import nodes as p
+from sqlengine.runtime.udf.function import UserFunction
 from sqlengine.settings import Settings
 from sqlengine.sql.call_time import CallTime
 from sqlengine.sql.source_text import Text
@@ -30,13 +31,14 @@ class ViewQuery:
 class BindContext:
     """What binding needs from the session: tables by name (rows, a view, or a query that is bound already), files by
     path,
-    the names it could suggest, and what stands for parameters, variables and macros."""
+    the names it could suggest, and what stands for parameters, variables and macros, and the user's functions."""
 
     find_table: Callable[[str], Source | ViewQuery | BoundQuery | None]
     open_file: Callable[[str | list[str], str | None, dict[str, Any]], Source]
     table_names: Callable[[], list[str]]
     settings: Settings = field(default_factory=Settings)
     call_time: CallTime = field(default_factory=CallTime)
+    find_function: Callable[[str], UserFunction | None] = lambda name: None
 
 
 @dataclass(frozen=True)

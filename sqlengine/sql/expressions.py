@@ -34,6 +34,7 @@ from sqlengine.sql.scope import Scope
 from sqlengine.sql.source_text import Text
 from sqlengine.sql.subquery_exprs import bind_comparison, bind_exists, bind_in, bind_scalar_subquery
 from sqlengine.sql.type_names import TEXT_KINDS, arrow_type
+from sqlengine.sql.user_calls import bind_user_call
 from sqlengine.types import sql_name
 
 if TYPE_CHECKING:
@@ -367,6 +368,8 @@ class ExpressionBinder:
             raise BindError(
                 f"{name}() is a window function", code="misplaced_window", hint="add OVER (...)", location=location
             )
+        if not find_scalar(name) and (function := self.binder.context.find_function(name)) is not None:
+            return bind_user_call(self, node, function, location)
         return bind_named_call(self, node, location)
 
     def _special(self, kind: str, node: exp.Expression, name: str) -> Expr:

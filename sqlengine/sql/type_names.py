@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pyarrow as pa
 from sqlglot import exp
+from sqlglot.errors import SqlglotError
 
 from sqlengine.errors import BindError, NotSupportedError
 from sqlengine.types import HUGEINT, INTERVAL
@@ -23,6 +24,15 @@ _PLAIN = {
 }  # fmt: skip
 # Types whose values travel as text; a cast to them is a function that checks (and for UUID normalises) the text.
 TEXT_KINDS = {_Kind.JSON: "json", _Kind.UUID: "as_uuid"}
+
+
+def type_from_text(text: str) -> pa.DataType:
+    """The Arrow type of a SQL type as text: `type_from_text("DECIMAL(9, 2)")`."""
+    try:
+        tree = exp.DataType.build(text, dialect="duckdb")
+    except SqlglotError:
+        raise BindError(f"{text!r} is not a type", code="invalid_type", hint="such as BIGINT or VARCHAR[]") from None
+    return arrow_type(tree)
 
 
 def arrow_type(type_: exp.DataType) -> pa.DataType:

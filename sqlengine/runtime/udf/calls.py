@@ -61,14 +61,17 @@ class Caller:
             self._target = self._function.make()  # a class with state is made by its worker, at its first batch
         return self._target
 
-    def call(self, args: Sequence[pa.Array], rows: int, most_bytes: int) -> Outcome:
-        """Values for the rows, at most about `most_bytes` of them (one row may exceed it)."""
+    def call(
+        self, args: Sequence[pa.Array], rows: int, most_bytes: int, progress: memoryview[int] | None = None
+    ) -> Outcome:
+        """Values for the rows, at most about `most_bytes` of them (one row may exceed it). A row function leaves the
+        number of the row it is at in `progress`, for whoever finds this process dead."""
         try:
             if self._function.kind == ARROW:
                 return self._arrow(args, rows)
             if self._function.is_async:
                 return self._coroutines(args, rows, most_bytes)
-            return self._rows(args, rows, most_bytes)
+            return self._rows(args, rows, most_bytes, progress)
         except (Interrupted, KeyboardInterrupt):
             raise
         except MemoryError as error:
@@ -94,26 +97,28 @@ class Caller:
                 return Outcome(None, 0, Failure("type", f"returned {result.type}, it is declared {wanted}"))
         return Outcome(result, rows)
 
-    def _rows(self, args: Sequence[pa.Array], rows: int, most_bytes: int) -> Outcome:
+    def _rows(self, args: Sequence[pa.Array], rows: int, most_bytes: int, progress: memoryview[int] | None) -> Outcome:
         target = self.target
         skip = self._function.options.nulls == "skip" and any(a.null_count for a in args)
         columns = [to_python(a) for a in args]
         values: list[Any] = []
-        if not self._wide and not skip and columns:
+        if not self._wide and not skip and columns and progress is None:
             try:
-                values = list(map(target, *columns))
+                values.extend(map(target, *columns))
             except (Interrupted, KeyboardInterrupt, MemoryError):
                 raise
-            except Exception:
-                values = []  # once more row by row, to know which one it was
-            if len(values) == rows:
-                return self._made(values)
+            except Exception as error:  # the values before it are there
+                before = self._made(values).values if values else None
+                return Outcome(None, len(values), _raised(error, len(values), before))
+            return self._made(values)
         made = 0
         append = values.append
         for number, row in enumerate(zip(*columns, strict=True) if columns else ((),) * rows):
             if skip and None in row:
                 append(None)
                 continue
+            if progress is not None:
+                progress[0] = number
             try:
                 value = target(*row)
             except (Interrupted, KeyboardInterrupt, MemoryError):

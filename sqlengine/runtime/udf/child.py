@@ -1,12 +1,14 @@
-"""A worker process for user functions: `python -m sqlengine.runtime.udf.child READ WRITE`.
+"""A worker process for user functions: `python -m sqlengine.runtime.udf.child READ WRITE PROGRESS`.
 
 It reads requests from one pipe and answers on another: first the function (a pickle), then one Arrow batch of arguments
-at a time. Whatever the function prints goes to standard error. It ends when the pipe closes, on Linux also with its parent.
-A message is 8 bytes of length, then that many bytes.
+at a time. Whatever the function prints goes to standard error. It ends with the pipe, on Linux also with its parent.
+A message is 8 bytes of length, then that many bytes. PROGRESS is a file of 8 bytes shared with the parent: the row
+that is being computed, so that the parent knows it if this process does not survive.
 """
 
 from __future__ import annotations
 
+import mmap
 import os
 import pickle
 import signal
@@ -16,6 +18,8 @@ from typing import BinaryIO, Protocol
 
 _LENGTH = struct.Struct("<Q")
 _PR_SET_PDEATHSIG = 1
+# Added to the bytes wanted: say row by row where the function is.
+CAREFUL = 1 << 62
 
 
 def send(pipe: BinaryIO, *parts: bytes | memoryview) -> None:
@@ -47,11 +51,12 @@ def _die_with_parent() -> None:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
-def main(read_end: int, write_end: int) -> None:
+def main(read_end: int, write_end: int, progress_file: int) -> None:
     _die_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what an interrupt stops
     os.dup2(2, 1)
     requests, answers = os.fdopen(read_end, "rb"), os.fdopen(write_end, "wb")
+    progress = memoryview(mmap.mmap(progress_file, _LENGTH.size)).cast("q")
     import cloudpickle  # noqa: F401  what was pickled by it needs it here too
     import pyarrow as pa
 
@@ -67,8 +72,9 @@ def main(read_end: int, write_end: int) -> None:
     mine = os.getpid()
     while (request := receive(requests)) is not None:
         (most_bytes,) = _LENGTH.unpack(request[: _LENGTH.size])
+        careful = most_bytes >= CAREFUL
         batch = next(iter(pa.ipc.open_stream(pa.py_buffer(memoryview(request)[_LENGTH.size :]))))
-        outcome = caller.call(batch.columns[1:], batch.num_rows, most_bytes)
+        outcome = caller.call(batch.columns[1:], batch.num_rows, most_bytes % CAREFUL, progress if careful else None)
         if os.getpid() != mine:
             os._exit(0)  # the function forked, and this is the copy
         failure = outcome.failure
@@ -98,4 +104,4 @@ def _portable(error: BaseException | None) -> BaseException | None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), int(sys.argv[2]))
+    main(int(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))

@@ -110,3 +110,13 @@ class UserFunction:
     is_async: bool = False
     doc: str = ""
     required: int = 0  # how many arguments have no default
+
+    @property
+    def summary(self) -> str:
+        """The first line of the description, and the options that differ from the defaults."""
+        changed = [
+            f"{item.name}={getattr(self.options, item.name)}"
+            for item in fields(self.options)
+            if getattr(self.options, item.name) != item.default
+        ]
+        return " ".join(filter(None, [self.doc.partition("\n")[0], f"[{', '.join(changed)}]" if changed else ""]))

@@ -8,35 +8,45 @@ process that has crept up to its ceiling is replaced.
 from __future__ import annotations
 
 import contextlib
+import fcntl
+import inspect
 import io
+import linecache
+import mmap
 import os
 import pickle
+import re
 import select
 import signal
 import struct
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Protocol
 
 import pyarrow as pa
 
 from sqlengine.errors import UDFError
-from sqlengine.runtime.udf.function import UserFunction
 from sqlengine.runtime.cancel import Cancel
 from sqlengine.runtime.udf import child
 from sqlengine.runtime.udf.calls import Caller, Failure, Outcome
+from sqlengine.runtime.udf.function import ROW, UserFunction
+from sqlengine.runtime.udf.values import is_wide
 from sqlengine.settings import format_bytes
 
 # What a worker weighs before it does anything: the interpreter and pyarrow.
 WORKER_WEIGHT = 72 << 20
-# What it may take for itself when the function does not say.
-WORKER_MEMORY = 64 << 20
+# What it may take for itself when the function does not say: batches, and what the function needs.
+WORKER_MEMORY = 40 << 20
 _POLL = 0.02
+_PIPE = 1 << 20
 _LENGTH = struct.Struct("<Q")
 _PAGE = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 4096
+_DYNAMIC = "<dynamic-code>"
 _spawning = threading.Lock()
 
 
@@ -74,6 +84,7 @@ class ProcessWorker:
         self._ceiling = WORKER_WEIGHT + (function.options.memory or WORKER_MEMORY)
         self._process: subprocess.Popen[bytes] | None = None
         self._deadline: float | None = None
+        self._careful = function.kind == ROW and is_wide(function.returns)
         self._lost: Failure | None = None
 
     def submit(self, args: Sequence[pa.Array], rows: int, most_bytes: int) -> None:
@@ -91,7 +102,9 @@ class ProcessWorker:
         self._deadline = None if timeout is None else time.monotonic() + timeout
         self._lost = None
         try:
-            child.send(self._requests, _LENGTH.pack(most_bytes), memoryview(sink.getvalue()))
+            wanted = most_bytes + (child.CAREFUL if self._careful else 0)
+            self._progress[0] = -1
+            child.send(self._requests, _LENGTH.pack(wanted), memoryview(sink.getvalue()))
         except (BrokenPipeError, OSError):
             self._lost = self._gone()
 
@@ -101,8 +114,11 @@ class ProcessWorker:
         if failure is None and answer is None:
             failure = self._gone()
         if failure is not None:
+            row = self._progress[0]
             self.close()
-            return Outcome(None, 0, failure)
+            # Without the row, the next process is asked to say where it is.
+            self._careful = self._function.kind == ROW
+            return Outcome(None, 0, replace(failure, row=row) if row >= 0 else failure)
         assert answer is not None
         view = memoryview(answer)
         (length,) = _LENGTH.unpack(view[: _LENGTH.size])
@@ -113,9 +129,24 @@ class ProcessWorker:
             batch = next(iter(pa.ipc.open_stream(pa.py_buffer(view[start:]))))
             values = batch.column(0)
         if kept is not None:
-            kept = Failure(kept.kind, kept.message, kept.row, kept.trace, kept.error, values)
-            return Outcome(None, done, kept)
+            return Outcome(None, done, replace(kept, trace=self._placed(kept.trace), after=values))
         return Outcome(values, done)
+
+    def _placed(self, trace: str) -> str:
+        """The traceback with the user's file: code that was sent by value does not know it any more."""
+        make = self._function.make
+        try:
+            path = inspect.getsourcefile(make if inspect.isclass(make) else inspect.unwrap(make()))
+        except TypeError:
+            path = None
+        if path is None or _DYNAMIC not in trace:
+            return trace
+
+        def line(found: re.Match[str]) -> str:
+            text = linecache.getline(path, int(found[1])).strip()
+            return f'File "{path}", line {found[1]}, in {found[2]}' + (f"\n    {text}" if text else "")
+
+        return re.sub(rf'File "{_DYNAMIC}", line (\d+), in (\S+)', line, trace)
 
     def _wait(self) -> Failure | None:
         """Until the answer begins; the worker is stopped if it takes too much memory or time."""
@@ -167,15 +198,21 @@ class ProcessWorker:
             top = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
             environment["PYTHONPATH"] = os.pathsep.join(filter(None, [top, environment.get("PYTHONPATH", "")]))
             environment.setdefault("MALLOC_ARENA_MAX", "2")
+            self._shared = tempfile.TemporaryFile()  # noqa: SIM115  closed with the worker
+            self._shared.truncate(_LENGTH.size)
+            self._progress = memoryview(mmap.mmap(self._shared.fileno(), _LENGTH.size)).cast("q")
+            ends = (request_read, answer_write, self._shared.fileno())
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "sqlengine.runtime.udf.child", str(request_read), str(answer_write)],
+                [sys.executable, "-m", "sqlengine.runtime.udf.child", *map(str, ends)],
                 stdin=subprocess.DEVNULL,
-                pass_fds=(request_read, answer_write),
+                pass_fds=ends,
                 env=environment,
                 start_new_session=True,  # an interrupt at the terminal is the parent's alone; the group can be killed
             )
             os.close(request_read)
             os.close(answer_write)
+        for end in (request_write, answer_read):
+            _widen(end)
         self._requests = os.fdopen(request_write, "wb")
         self._answers = _Answers(answer_read)
         child.send(self._requests, pickle.dumps((function, sys.path)))
@@ -200,9 +237,16 @@ class ProcessWorker:
         except (ProcessLookupError, PermissionError):
             process.kill()
         process.wait()
-        for pipe in (self._requests, self._answers):
+        for pipe in (self._requests, self._answers, self._shared):
             with contextlib.suppress(OSError):
                 pipe.close()
+
+
+def _widen(pipe: int) -> None:
+    """A larger buffer in the kernel, so that a batch takes few switches between the two processes."""
+    if hasattr(fcntl, "F_SETPIPE_SZ"):
+        with contextlib.suppress(OSError):  # above what the system allows one user
+            fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _PIPE)
 
 
 class _Answers:
