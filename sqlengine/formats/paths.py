@@ -160,7 +160,7 @@ def place(
         return inner
     fields = []
     values: dict[str, dict[str, Any]] = {path: {} for path in paths}
-    for key in keys:
+    for key in sorted(keys):
         texts = [parts[path][key] for path in paths]
         type_, found = _typed(texts, types.get(key))
         fields.append(pa.field(key, type_))

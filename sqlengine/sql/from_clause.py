@@ -7,14 +7,16 @@ in a scope inside theirs.
 from __future__ import annotations
 
 import difflib
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 from sqlglot import exp
 
-from sqlengine.errors import BindError, NotSupportedError
+from sqlengine.errors import BindError, Error, NotSupportedError
 from sqlengine.expr.nodes import ColumnRef, Expr, OuterRef
 from sqlengine.expr.registry import bind_call, find_scalar, find_table_function
+from sqlengine.formats import READERS, reader_call
 from sqlengine.formats.base import Source
 from sqlengine.plan import nodes as p
 from sqlengine.plan.keys import with_fresh_keys
@@ -30,8 +32,6 @@ from sqlengine.tree import walk
 
 if TYPE_CHECKING:
     from sqlengine.sql.binder import Binder, Names
-
-_READERS = {"read_parquet": "parquet", "parquet_scan": "parquet", "read_csv": "csv", "read_csv_auto": "csv"}
 
 
 def bind_from(binder: Binder, tree: exp.Select, outer: Scope | None) -> tuple[p.Plan, Scope]:
@@ -198,7 +198,7 @@ def _named_table(binder: Binder, node: exp.Table) -> tuple[p.Plan, Names]:
     if isinstance(source, BoundQuery):
         return with_fresh_keys(source.plan, binder.keys)[0], source.names
     if source is None and ("." in name or "/" in name):
-        source = binder.context.open_file(name, None, {})
+        return _files(binder, name, binder.text.of(node), lambda: (name, None, {}))
     if source is None:
         known = [*binder.context.table_names(), *binder.ctes]
         close = difflib.get_close_matches(name, known, 1)
@@ -208,6 +208,16 @@ def _named_table(binder: Binder, node: exp.Table) -> tuple[p.Plan, Names]:
             location=binder.text.of(node),
         )  # fmt: skip
     return _scan(binder, source, name)
+
+
+def _files(binder: Binder, name: str, location: Any, call: Callable[[], tuple[Any, ...]]) -> tuple[p.Plan, Names]:
+    """A scan of files; an error about them shows where the query names them."""
+    try:
+        return _scan(binder, binder.context.open_file(*call()), name)
+    except Error as error:
+        if error.location is None:
+            error.location = location
+        raise
 
 
 def _scan(binder: Binder, source: Source, name: str) -> tuple[p.Plan, Names]:
@@ -251,9 +261,8 @@ def _table_function(binder: Binder, node: exp.Table, outer: Scope | None) -> tup
         if not isinstance(arg, exp.Array) and arg.find(exp.Column) is not None:
             return _lateral_function(binder, name, plain, outer, location)
         args.append(binder.constant(arg))
-    if name in _READERS:
-        source = binder.context.open_file(args[0], _READERS[name], options)
-        plan, names = _scan(binder, source, name)
+    if name in READERS:
+        plan, names = _files(binder, name, location, lambda: reader_call(name, args, options))
         return plan, names, name
     function = find_table_function(name)
     if function is None:
