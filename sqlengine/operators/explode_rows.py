@@ -98,7 +98,12 @@ class ExplodeRows(Operator):
             if field.name in exploded:
                 arrays.append(exploded[field.name])
             elif field.name == self.ordinality:
-                arrays.append(pc.add(into, 1))
+                number = pc.add(into, 1)
+                if self.outer:
+                    # A row that has no element at all has no place in its list either.
+                    longest = lengths[0] if len(lengths) == 1 else pc.max_element_wise(*lengths)
+                    number = pc.if_else(pc.less(into, longest.take(rows)), number, pa.scalar(None, pa.int64()))
+                arrays.append(number)
             else:
                 arrays.append(batch.column(field.name).take(rows))
         return pa.RecordBatch.from_arrays(arrays, schema=self.schema)

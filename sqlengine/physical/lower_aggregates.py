@@ -19,6 +19,7 @@ from sqlengine.operators.concat_streams import ConcatStreams
 from sqlengine.operators.exchange import HeldInput, HeldPlan
 from sqlengine.operators.expand_sets import ExpandSets
 from sqlengine.operators.hash_aggregate import HashAggregate
+from sqlengine.operators.literal_rows import LiteralRows
 from sqlengine.operators.project_columns import ProjectColumns
 from sqlengine.operators.sorted_aggregate import SortedAggregate
 from sqlengine.plan.nodes import Aggregate
@@ -107,6 +108,8 @@ def _columns_of_all(columns: dict[str, Expr]) -> set[str]:
 def _grouped(child: Operator, keys: tuple[str, ...], specs: tuple[AggregateSpec, ...]) -> Operator:
     fields = [child.schema.field(key) for key in keys]
     schema = pa.schema([*fields, *(pa.field(spec.output, spec.type) for spec in specs)])
+    if not keys and not specs:
+        return LiteralRows((), schema, ((),))  # one row, whatever the input
     if all(is_hashable(spec) for spec in specs):
         return HashAggregate((child,), schema, keys, specs, "single")
     return SortedAggregate((child,), schema, keys, specs)

@@ -239,13 +239,12 @@ def _chosen(
         return nodes, [(c.name,) for c in columns]
     visible = [c for c in scope.columns if c.key not in scope.hidden]
     if isinstance(inner, exp.Array):
-        listed: list[tuple[str, exp.Expression]] = []
-        for item in inner.expressions:
-            match = [c for c in visible if c.name.lower() == item.name.lower()]
-            if not match:
-                raise BindError(f'column "{item.name}" does not exist', code="column_not_found", location=location)
-            listed += [(c.name, _reference(c)) for c in match]
-        return listed, [(name,) for name, _ in listed]
+        wanted = [item.name.lower() for item in inner.expressions]
+        listed = [c for c in visible if c.name.lower() in wanted]
+        missing = next((name for name in wanted if not any(c.name.lower() == name for c in listed)), None)
+        if missing is not None:
+            raise BindError(f'column "{missing}" does not exist', code="column_not_found", location=location)
+        return [(c.name, _reference(c)) for c in listed], [(c.name,) for c in listed]
     if isinstance(inner, exp.Literal) and inner.is_string:
         try:
             pattern = re.compile(str(inner.this))

@@ -71,6 +71,8 @@ def bind_in(binder: ExpressionBinder, node: exp.In) -> Expr:
     location = binder.text.of(node)
     check_consumed(node, binder.text)
     query = node.args.get("query")
+    if query is None and len(node.expressions) == 1 and isinstance(node.expressions[0], exp.Values):
+        query = node.expressions[0]
     if query is not None:
         plan, _ = binder.binder.subquery(query.this if _is_bare(query) else query, binder.scope)
         values = [binder.bind(part) for part in _row(node.this) or [node.this]]
@@ -92,7 +94,7 @@ def bind_in(binder: ExpressionBinder, node: exp.In) -> Expr:
 
 def bind_comparison(binder: ExpressionBinder, name: str, node: exp.Expression) -> Expr | None:
     """A comparison with ANY or ALL, or of rows; None for any other."""
-    left, right = node.this, node.expression
+    left, right = _quantifier(node.this), _quantifier(node.expression)
     location = binder.text.of(node)
     if isinstance(left, exp.Any | exp.All):
         turned = {"lt": "gt", "gt": "lt", "le": "ge", "ge": "le"}.get(name, name)
@@ -103,6 +105,13 @@ def bind_comparison(binder: ExpressionBinder, name: str, node: exp.Expression) -
     if a is None or b is None or name not in _ROW_COMPARISONS:
         return None
     return _compare_rows(binder, name, a, b, location)
+
+
+def _quantifier(node: exp.Expression) -> exp.Expression:
+    """`all(list)` is parsed as a call."""
+    if isinstance(node, exp.Anonymous) and node.name.lower() in ("all", "any", "some") and len(node.expressions) == 1:
+        return (exp.All if node.name.lower() == "all" else exp.Any)(this=node.expressions[0].copy())
+    return node
 
 
 def _quantified(
