@@ -38,7 +38,6 @@ class _Heap(ctypes.Structure):
 
     _names = ("arena", "ordblks", "smblks", "hblks", "hblkhd", "usmblks", "fsmblks", "uordblks", "fordblks", "keepcost")
     _fields_ = [(name, ctypes.c_size_t) for name in _names]
-    ]
 
 
 def heap() -> dict[str, int]:
