@@ -7,7 +7,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from typing import Any
 
 import pyarrow as pa
@@ -26,7 +26,9 @@ from sqlengine.optimizer.rules import optimize
 from sqlengine.parameters import Params, bound_parameters
 from sqlengine.physical.distribute import distribute
 from sqlengine.physical.explain import analyzed_text, logical_text, physical_text
+from sqlengine.physical.explain_memory import explain_measured_memory, explain_memory
 from sqlengine.physical.fit import resolved
+from sqlengine.physical.forecast import Planner, forecast
 from sqlengine.physical.lower import lower
 from sqlengine.plan.nodes import Plan
 from sqlengine.relation import Relation
@@ -48,7 +50,8 @@ from sqlengine.user_functions import UserFunctions
 @dataclass(frozen=True)
 class MemoryInfo:
     """All in bytes. `limit` bounds the process, and `source` says where it comes from; operators share `capacity`, of
-    which `used` is taken now and `peak` was the most; `spilled` is on disk now; `holders` have it, the largest first."""
+    which `used` is taken now and `peak` was the most; `spilled` is on disk now; `holders` have it, the largest
+    first."""
 
     limit: int
     source: str
@@ -308,7 +311,7 @@ class Session:
         peaks = QueryPeaks()
         try:
             with self._guard.watching(context.cancel) as peaks:
-                for batch in LocalBackend(context).run(self._operators(plan, context)):
+                for batch in LocalBackend(context).run(self._operators(plan, context.settings)):
                     rows += batch.num_rows
                     yield batch
         finally:
@@ -325,9 +328,9 @@ class Session:
                     "spilled": self._spill.written - spilled,
                 }
 
-    def _operators(self, plan: Plan, context: QueryContext) -> Operator:
-        logical = optimize(decorrelate(plan), context.settings)
-        return distribute(lower(logical), context.settings.partitions)
+    def _operators(self, plan: Plan, settings: Settings) -> Operator:
+        logical = optimize(decorrelate(plan), settings)
+        return distribute(lower(logical), settings.partitions)
 
     def _context(self, timeout: float | None = None, settings: Settings | None = None) -> QueryContext:
         self.check_open()
@@ -340,20 +343,52 @@ class Session:
             self._weight,
         )
 
-    def explain(self, plan: Plan, kind: str, settings: Settings | None = None) -> str:
-        """A plan as text: `logical` (optimized), `physical`, or `analyze`, which runs it; with other settings if
-        given."""
+    def explain(self, plan: Plan, kind: str, settings: Settings | None = None, format: str = "text") -> str:
+        """A plan as text: `logical` (optimized), `physical`, `memory` (a forecast; `settings` may differ from those of
+        the session), `analyze` or `analyze memory`, which run it. The kinds about memory can be given as JSON."""
         context = self._context(None, settings)
         match kind:
             case "logical":
                 return logical_text(optimize(decorrelate(plan), context.settings))
             case "physical":
-                return physical_text(self._operators(plan, context))
-            case "analyze":
-                for _ in LocalBackend(context).run(self._operators(plan, context)):
-                    pass
-                return analyzed_text(context.profile.stages, context.profile.metrics)
-        raise InterfaceError(f"unknown kind of plan {kind!r}", hint="one of logical, physical, analyze")
+                return physical_text(self._operators(plan, context.settings))
+            case "memory":
+                chosen = settings or self._settings
+                limit = chosen.memory_limit or self._guard.limit
+                return explain_memory(self._planner(plan), chosen, limit, self._weight, format)
+            case "analyze" | "analyze memory":
+                spilled = self._spill.written
+                with self._guard.watching(context.cancel) as peaks:
+                    for _ in LocalBackend(context).run(self._operators(plan, context.settings)):
+                        pass
+                profile = context.profile
+                if kind == "analyze":
+                    return analyzed_text(profile.stages, profile.metrics)
+                predicted = forecast(self._planner(plan), settings or self._settings, self._guard.limit, self._weight)
+                return explain_measured_memory(
+                    predicted,
+                    profile.stages,
+                    profile.metrics,
+                    profile.outputs,
+                    peaks,
+                    self._spill.written - spilled,
+                    format,
+                )
+        raise InterfaceError(
+            f"unknown kind of plan {kind!r}", hint="one of logical, physical, memory, analyze, analyze memory"
+        )
+
+    def _planner(self, plan: Plan) -> Planner:
+        """Operators for other settings; planned again only when something that planning looks at has changed."""
+        made: dict[tuple[object, ...], Operator] = {}
+
+        def operators(settings: Settings) -> Operator:
+            key = astuple(replace(settings, memory_limit=0, batch_bytes=0))
+            if key not in made:
+                made[key] = self._operators(plan, settings)
+            return made[key]
+
+        return operators
 
     def interrupt(self) -> None:
         """Cancel all running queries of this session, from any thread; they raise `Interrupted`."""

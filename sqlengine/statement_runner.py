@@ -205,8 +205,8 @@ def _explain(run: Running, statement: s.ExplainPlan) -> Relation:
     settings = run.session.current
     for name, tree in statement.settings:
         settings = settings.with_value(name, run.constant(tree))
-    text = run.session.explain(plan, statement.kind, settings if statement.settings else None)
-    if statement.format == "json":
+    text = run.session.explain(plan, statement.kind, settings if statement.settings else None, statement.format)
+    if statement.format == "json" and "memory" not in statement.kind:
         text = json.dumps({"kind": statement.kind, "plan": text.split("\n")}, ensure_ascii=False)
     return run.rows_of(pa.table({"plan": pa.array(text.split("\n"), pa.string())}))
 

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from sqlengine.backends.gather import Gather
 from sqlengine.backends.worker import Batches, Profile, open_stream
 from sqlengine.errors import MemoryLimitError
+from sqlengine.expr.statistics import Stats
 from sqlengine.operators.base import Operator
 from sqlengine.operators.exchange import Exchange, HeldInput, HeldPlan, StageInput
 from sqlengine.physical.adapt import adapt
@@ -62,7 +63,8 @@ class LocalBackend:
             with Pipeline(self, root, self._context) as running:
                 yield from running.stream()
         finally:
-            for shuffle in self._stages:
+            for number, shuffle in enumerate(self._stages):
+                self._context.profile.outputs[f"stage {number}"] = (shuffle.total_bytes, shuffle.spilled_bytes)
                 shuffle.close()
 
     def _run_stage(self, root: Operator, seam: Exchange | HeldPlan) -> Operator:
@@ -82,7 +84,8 @@ class LocalBackend:
         shuffle.finish()
         if isinstance(seam, HeldPlan):
             self._held[seam.name] = number
-        return after_stage(root, seam, number, shuffle.total_rows, shuffle.total_bytes, summary.freeze())
+        left = Stats(shuffle.total_rows, shuffle.total_bytes, running.stats().columns, "actual")
+        return after_stage(root, seam, number, left, summary.freeze())
 
     def open_input(self, operator: Operator, task: Task) -> Batches:
         match operator:
@@ -138,6 +141,10 @@ class Pipeline:
                     self._context.profile.add(operator, measured)
         finally:
             self._memory.close()
+
+    def stats(self) -> Stats:
+        """What its root was expected to give."""
+        return self._needs.stats(self._root)
 
     def stream(self) -> Batches:
         """The batches of the root (which is in one task)."""

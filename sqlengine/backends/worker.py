@@ -19,10 +19,12 @@ Batches = Iterator[pa.RecordBatch]
 
 @dataclass
 class Profile:
-    """What was run and measured: the roots of the stages in the order they ran, and the metrics of each operator."""
+    """What was run and measured: the roots of the stages in the order they ran, the metrics of each operator, and what
+    each finished stage left: its bytes, and those of them that went to disk."""
 
     stages: list[tuple[str, Operator]] = field(default_factory=list)
     metrics: dict[int, OperatorMetrics] = field(default_factory=dict)
+    outputs: dict[str, tuple[int, int]] = field(default_factory=dict)
 
     def add(self, operator: Operator, measured: OperatorMetrics) -> None:
         total = self.metrics.setdefault(id(operator), OperatorMetrics())

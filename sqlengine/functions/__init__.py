@@ -6,6 +6,7 @@ from sqlengine.functions import (
     comparison,
     dates,
     encodings,
+    introspection,
     lists,
     maps,
     math,
@@ -17,6 +18,6 @@ from sqlengine.functions import (
 )
 
 __all__ = [
-    "aggregates", "arithmetic", "comparison", "dates", "encodings", "lists", "maps", "math", "patterns",
-    "strings", "structs", "tables", "windows",
+    "aggregates", "arithmetic", "comparison", "dates", "encodings", "introspection", "lists", "maps", "math",
+    "patterns", "strings", "structs", "tables", "windows",
 ]  # fmt: skip

@@ -1,8 +1,8 @@
 """The seams between stages: `Exchange` says that rows change tasks here, `StageInput` reads what a finished stage left.
 
-Distribution adds nothing else to a plan. An Exchange never runs as an operator: the backend cuts the plan there and runs
-what is below as a stage of its own. Kinds of `to`: `single` (gathered into one task, in order, while both run), `hash`
-(partitioned by keys, finished before the reader starts), `shared` (held for all tasks of the reader).
+Distribution adds nothing else to a plan. An Exchange never runs as an operator: the backend cuts the plan there and
+runs what is below as a stage of its own. Kinds of `to`: `single` (gathered into one task, in order, while both run),
+`hash` (partitioned by keys, finished before the reader starts), `shared` (held for all tasks of the reader).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 import pyarrow as pa
 
 from sqlengine.errors import InternalError
-from sqlengine.expr.statistics import Stats
+from sqlengine.expr.statistics import ColumnStats, Stats
 from sqlengine.operators.base import SINGLE, Batches, Distribution, MemoryNeed, Operator
 from sqlengine.runtime.partitioned_buffer import PartitionedBuffer
 from sqlengine.runtime.task import Task
@@ -51,7 +51,8 @@ class Exchange(Operator):
 
 @dataclass(frozen=True)
 class KeyRange:
-    """What a finished stage knows of a column: smallest and largest value (None: no value at all), and all values if few."""
+    """What a finished stage knows of a column: smallest and largest value (None: no value at all), and all values if
+    few."""
 
     low: Any
     high: Any
@@ -69,6 +70,8 @@ class StageInput(Operator):
     bytes: int
     keep: bool = False
     summary: Mapping[str, KeyRange] = field(default_factory=dict, compare=False)
+    columns: Mapping[str, ColumnStats] = field(default_factory=dict, compare=False)
+    origin: str = "actual"  # of rows and bytes: a forecast has only estimates
 
     def run(self, inputs: Sequence[Batches], task: Task) -> Batches:
         return task.stage_input(self)
@@ -80,7 +83,7 @@ class StageInput(Operator):
         return self.given
 
     def stats(self, inputs: Sequence[Stats]) -> Stats:
-        return Stats(self.rows, self.bytes, {}, "actual")
+        return Stats(self.rows, self.bytes, self.columns, self.origin)
 
     def describe(self) -> str:
         return f"stage {self.stage}, {self.rows} rows"
@@ -88,12 +91,14 @@ class StageInput(Operator):
 
 @dataclass(frozen=True)
 class HeldPlan(Operator):
-    """`inputs` = (definition, body): the body reads the rows of the definition, held once under `name`, through `HeldInput`s."""
+    """`inputs` = (definition, body): the body reads the rows of the definition, held once under `name`, through
+    `HeldInput`s."""
 
     name: str
 
     def run(self, inputs: Sequence[Batches], task: Task) -> Batches:
-        """Inside one task (the step of a recursion); elsewhere the backend cuts here and runs the definition as a stage."""
+        """Inside one task (the step of a recursion); elsewhere the backend cuts here and runs the definition as a
+        stage."""
         held = PartitionedBuffer(
             self.inputs[0].schema, 1, task.reservation(self), task.spill, task.settings, "HeldPlan"
         )
@@ -121,8 +126,8 @@ class HeldPlan(Operator):
 
 @dataclass(frozen=True)
 class HeldInput(Operator):
-    """One reading of a `HeldPlan` or of the working table of a recursion; column `sources[i]` of the held rows comes under
-    the i-th key of this schema."""
+    """One reading of a `HeldPlan` or of the working table of a recursion; column `sources[i]` of the held rows comes
+    under the i-th key of this schema."""
 
     name: str
     sources: tuple[str, ...]

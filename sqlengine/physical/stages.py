@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from sqlengine.expr.statistics import Stats
 from sqlengine.operators.base import Operator
 from sqlengine.operators.exchange import Exchange, HeldPlan, KeyRange, StageInput
 
@@ -29,18 +30,18 @@ def after_stage(
     root: Operator,
     seam: Exchange | HeldPlan,
     number: int,
-    rows: int,
-    size: int,
+    left: Stats,
     summary: Mapping[str, KeyRange] | None = None,
 ) -> Operator:
-    """The plan with the stage below `seam` done: stage `number` left so many rows and bytes."""
+    """The plan with the stage below `seam` done: what stage `number` left."""
 
     def swap(node: Operator) -> Operator:
         if isinstance(seam, HeldPlan):
             return seam.inputs[1]
         return StageInput(
-            (), seam.inputs[0].schema, number, seam.to, seam.partitions, rows, size, summary=summary or {}
-        )
+            (), seam.inputs[0].schema, number, seam.to, seam.partitions, int(left.rows), int(left.bytes),
+            summary=summary or {}, columns=left.columns, origin=left.origin,
+        )  # fmt: skip
 
     return _replaced(root, seam, swap)
 

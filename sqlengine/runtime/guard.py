@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -63,6 +64,16 @@ class QueryPeaks:
     unattributed: int = 0
 
 
+_live: weakref.WeakSet[MemoryGuard] = weakref.WeakSet()
+_live_lock = threading.Lock()
+
+
+def live_guards() -> list[MemoryGuard]:
+    """Those of the sessions of this process, one for each pool."""
+    with _live_lock:
+        return list({id(guard.pool): guard for guard in _live}.values())
+
+
 class MemoryGuard:
     """One session's. `limit`: bytes of the process tree; `weight`: its RSS before any work."""
 
@@ -79,6 +90,8 @@ class MemoryGuard:
         self._lock = threading.Lock()
         self._released = 0.0
         self._over_since: float | None = None
+        with _live_lock:
+            _live.add(self)
 
     @contextmanager
     def watching(self, cancel: Cancel) -> Iterator[QueryPeaks]:

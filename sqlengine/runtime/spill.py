@@ -18,6 +18,7 @@ import shutil
 import tempfile
 import threading
 import time
+import weakref
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -81,6 +82,16 @@ class _Folder:
             self.lock = -1
 
 
+_live: weakref.WeakSet[SpillDirectory] = weakref.WeakSet()
+_live_lock = threading.Lock()
+
+
+def open_spill_directories() -> list[SpillDirectory]:
+    """Those of the sessions of this process."""
+    with _live_lock:
+        return list(_live)
+
+
 class SpillDirectory:
     """Where one session spills. Thread-safe. `bytes` on disk now; `written`, `files`, `seconds` since it was opened."""
 
@@ -97,6 +108,8 @@ class SpillDirectory:
         self.written = 0
         self.files = 0
         self.seconds = 0.0
+        with _live_lock:
+            _live.add(self)
 
     @classmethod
     def open(cls, settings: Settings) -> SpillDirectory:

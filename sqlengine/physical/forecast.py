@@ -1,0 +1,296 @@
+"""What a query will take, before it runs: the numbers of EXPLAIN MEMORY.
+
+The plan is cut as the backend cuts it, with estimated sizes in the place of real ones, and every pipeline is fitted as
+it will be. The floors are therefore the very numbers that admit the query; everything else is an estimate.
+
+1. A stage's tasks hold their floors, and what operators would hold above them: their ideal, for the share of the rows
+   that the tasks at work see.
+2. What finished stages left is in memory until its reader is done; the stage's own output grows beside it.
+3. When all this is more than operators share, everybody who can spill has an equal part. Who wants more writes its
+   rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from sqlengine.expr.statistics import Stats
+from sqlengine.operators.base import MemoryNeed, Operator
+from sqlengine.operators.exchange import Exchange, HeldPlan, StageInput
+from sqlengine.operators.hash_aggregate import HashAggregate
+from sqlengine.operators.hash_join import HashJoin
+from sqlengine.operators.recursive_union import RecursiveUnion
+from sqlengine.physical.adapt import adapt
+from sqlengine.physical.fit import Fitted, Needs, fit, pipeline, resolved, units, width
+from sqlengine.physical.stages import after_stage, next_seam
+from sqlengine.runtime.process_watch import limit_for, operator_budget
+from sqlengine.settings import Settings
+
+# Rows on disk are compressed to about this share of their bytes in memory.
+_ON_DISK = 0.5
+
+Planner = Callable[[Settings], Operator]
+
+
+@dataclass(frozen=True)
+class OperatorForecast:
+    """Of all tasks of an operator that run at the same time, in bytes. `source`: where the estimate comes from.
+    `spill`: bytes on disk."""
+
+    operator: Operator
+    depth: int
+    tasks: int
+    floor: int
+    ideal: int | None
+    peak: int
+    source: str
+    spills: bool
+    spill: int
+    why: str
+
+
+@dataclass(frozen=True)
+class StageForecast:
+    """`held`: what earlier stages left in memory; `output`: what this one leaves (0 for the result); `peak`: of the
+    pool."""
+
+    title: str
+    tasks: int
+    batch_bytes: int
+    operators: tuple[OperatorForecast, ...]
+    floor: int
+    held: int
+    output: int
+    output_spill: int
+    peak: int
+    fits: bool
+
+    @property
+    def spill(self) -> int:
+        return self.output_spill + sum(item.spill for item in self.operators)
+
+
+@dataclass(frozen=True)
+class MemoryForecast:
+    """`weight`: bytes of the process before the query; `capacity`: what operators share under `limit`."""
+
+    settings: Settings
+    limit: int
+    weight: int
+    capacity: int
+    stages: tuple[StageForecast, ...]
+
+    @property
+    def floor(self) -> int:
+        return max(stage.floor for stage in self.stages)
+
+    @property
+    def peak(self) -> int:
+        """Of the process's RSS, as far as anything the engine knows of is concerned."""
+        return self.weight + max(stage.peak for stage in self.stages)
+
+    @property
+    def spill(self) -> int:
+        return sum(stage.spill for stage in self.stages)
+
+    @property
+    def verdict(self) -> str:
+        """fits, spills or refused."""
+        if not all(stage.fits for stage in self.stages):
+            return "refused"
+        return "spills" if self.spill else "fits"
+
+
+def forecast(plan: Planner, settings: Settings, limit: int, weight: int) -> MemoryForecast:
+    """Plan with the settings (as set, not resolved) and follow the stages with estimated sizes."""
+    capacity = operator_budget(limit, weight)
+    chosen = resolved(settings, capacity)
+    root = plan(chosen)
+    stages: list[StageForecast] = []
+    held: dict[int, int] = {}  # bytes in memory that each finished stage left
+    while (seam := next_seam(root)) is not None:
+        child = seam.inputs[0]
+        stage = _stage(f"stage {len(stages)}", child, chosen, capacity, seam, held)
+        stats = Needs(child).stats(child)
+        _consume(child, held)
+        held[len(stages)] = max(0, stage.output - int(stage.output_spill / _ON_DISK))
+        root = after_stage(root, seam, len(stages), stats)
+        root = adapt(root, capacity, chosen)
+        stages.append(stage)
+    stages.append(_stage("result", root, chosen, capacity, None, held))
+    return MemoryForecast(chosen, limit, weight, capacity, tuple(stages))
+
+
+def least_limit(plan: Planner, settings: Settings, weight: int, wanted: Callable[[MemoryForecast], bool]) -> int | None:
+    """The smallest memory limit (to a hundredth) at which a forecast is as wanted, each tried by planning again; None
+    if no limit up to 1 TiB is."""
+    low = high = limit_for(1 << 20, weight)
+    while not wanted(forecast(plan, settings, high, weight)):
+        low, high = high, high * 2
+        if high > 1 << 40:
+            return None
+    while high - low > max(1 << 20, high // 100):
+        middle = (low + high) // 2
+        if wanted(forecast(plan, settings, middle, weight)):
+            high = middle
+        else:
+            low = middle
+    return high
+
+
+@dataclass(frozen=True)
+class Alternative:
+    """One setting changed, and what that would do."""
+
+    setting: str
+    value: str
+    outcome: MemoryForecast
+
+
+def alternatives(plan: Planner, settings: Settings, found: MemoryForecast) -> list[Alternative]:
+    """Settings that would change the verdict, the spill or the peak, each tried by planning again; those that help
+    first."""
+    tried: list[Alternative] = []
+    limits = [least_limit(plan, settings, found.weight, lambda other: other.verdict != "refused")]
+    if found.verdict != "fits":
+        limits.append(least_limit(plan, settings, found.weight, lambda other: other.verdict == "fits"))
+    for limit in limits:
+        if limit is not None:
+            megabytes = -(-limit // 1_000_000)
+            tried.append(_changed(plan, settings, found, "memory_limit", f"{megabytes}MB", megabytes * 1_000_000))
+    if found.settings.threads > 1:
+        tried.append(_changed(plan, settings, found, "threads", str(found.settings.threads // 2), found.limit))
+    for part in (4, 16):
+        size = found.settings.batch_bytes // part
+        if size >= 16 << 10:
+            tried.append(_changed(plan, settings, found, "batch_bytes", f"{size >> 10}KiB", found.limit))
+    kept = [item for item in tried if item.setting == "memory_limit" or _differs(item.outcome, found)]
+    order = {"fits": 0, "spills": 1, "refused": 2}
+    return sorted(kept, key=lambda item: (order[item.outcome.verdict], item.outcome.spill))
+
+
+def _differs(a: MemoryForecast, b: MemoryForecast) -> bool:
+    """Whether anybody would choose between the two."""
+    if a.verdict != b.verdict:
+        return True
+    return any(abs(x - y) > 0.05 * max(x, y) for x, y in ((a.spill, b.spill), (a.peak, b.peak)))
+
+
+def _changed(
+    plan: Planner, settings: Settings, found: MemoryForecast, name: str, value: str, limit: int
+) -> Alternative:
+    return Alternative(name, value, forecast(plan, settings.with_value(name, value), limit, found.weight))
+
+
+@dataclass(frozen=True)
+class _Want:
+    """An operator in a stage: its need per task, how many tasks at once hold it and how many there are in all."""
+
+    operator: Operator
+    depth: int
+    need: MemoryNeed
+    tasks: int
+    tables: int  # that exist at the same time: one, where all tasks share it
+    data: float  # bytes that go to disk in all if it spills
+    source: str
+
+
+def _stage(
+    title: str,
+    root: Operator,
+    settings: Settings,
+    capacity: int,
+    seam: Exchange | HeldPlan | None,
+    held: dict[int, int],
+) -> StageForecast:
+    needs = Needs(root)
+    fitted = fit(root, settings, capacity, seam, needs)
+    tasks = width(root, fitted.settings.threads) if seam is not None else 1
+    wants = _wants(root, needs, fitted, tasks, 0)
+    output = int(needs.stats(root).bytes) if seam is not None else 0
+    extras = [_extra(want) for want in wants]
+    standing = sum(held.values())
+    room = max(0, capacity - fitted.floor)
+    fixed = sum(extra for want, extra in zip(wants, extras, strict=True) if not want.need.spills)
+    total = fixed + sum(extra for want, extra in zip(wants, extras, strict=True) if want.need.spills) + output
+    sharing = sum(want.tables for want, extra in zip(wants, extras, strict=True) if extra and want.need.spills)
+    sharing += tasks if output else 0
+    # Finished rows are written to disk to admit a task, not to let it grow.
+    share = max(0, room - fixed - standing) // max(1, sharing)
+    crowded = total + standing > room
+    operators = []
+    taken = fixed
+    for want, extra in zip(wants, extras, strict=True):
+        spill = 0
+        if crowded and want.need.spills and extra > share * want.tables:
+            spill = int(want.data * _ON_DISK)
+            extra = share * want.tables
+        taken += extra if want.need.spills else 0
+        floor = want.need.floor * want.tasks
+        ideal = None if want.need.ideal is None else floor + _extra(want)
+        operators.append(
+            OperatorForecast(
+                want.operator, want.depth, want.tasks, floor, ideal, floor + extra, want.source, want.need.spills,
+                spill, want.need.why,
+            )
+        )  # fmt: skip
+    kept = min(output, share * tasks) if crowded else output
+    peak = min(capacity, fitted.floor + taken + kept + standing)
+    return StageForecast(
+        title, tasks, fitted.settings.batch_bytes, tuple(operators), fitted.floor, standing, output,
+        int((output - kept) * _ON_DISK), peak, fitted.fits,
+    )  # fmt: skip
+
+
+def _extra(want: _Want) -> int:
+    """Bytes that the operator would hold above its floor in all tasks at work."""
+    return 0 if want.need.ideal is None else max(0, want.need.ideal - want.need.floor) * want.tables
+
+
+def _wants(root: Operator, needs: Needs, fitted: Fitted, tasks: int, depth: int) -> list[_Want]:
+    """The operators of a pipeline and of the tasks below its gathers, in the order of the tree."""
+    found: list[_Want] = []
+    settings = fitted.settings
+    parts = units(root) or settings.threads  # into how many the rows are cut
+
+    def visit(operator: Operator, depth: int) -> None:
+        shared = isinstance(operator, HashJoin) and operator.shared
+        inputs = [
+            needs.stats(child) if shared and place == 1 else _part(needs.stats(child), parts)
+            for place, child in enumerate(operator.inputs)
+        ]
+        need = operator.memory(inputs, settings)
+        whole = [needs.stats(child) for child in operator.inputs]
+        data = sum(stats.bytes for stats in whole)
+        if isinstance(operator, HashAggregate):
+            # A partial aggregation passes on what does not fit.
+            data = 0.0 if operator.phase == "partial" else needs.stats(operator).bytes
+        source = (whole[-1] if whole else needs.stats(operator)).origin
+        if shared:
+            source = whole[1].origin
+        found.append(_Want(operator, depth, need, tasks, 1 if shared else tasks, data, source))
+        if isinstance(operator, Exchange):
+            child = operator.inputs[0]
+            found.extend(_wants(child, needs, fitted, width(child, settings.threads), depth + 1))
+            return
+        for child in operator.inputs:
+            visit(child, depth + 1)
+        if isinstance(operator, RecursiveUnion):
+            found.extend(_wants(operator.step, needs, fitted, tasks, depth + 1))
+
+    visit(root, depth)
+    return found
+
+
+def _part(stats: Stats, parts: int) -> Stats:
+    return replace(stats, rows=stats.rows / parts, bytes=stats.bytes / parts)
+
+
+def _consume(root: Operator, held: dict[int, int]) -> None:
+    """What this stage has read of others is free now."""
+    for operator in pipeline(root):
+        if isinstance(operator, StageInput) and not operator.keep:
+            held.pop(operator.stage, None)
+        elif isinstance(operator, Exchange):
+            _consume(operator.inputs[0], held)
