@@ -47,7 +47,7 @@ def test_the_verdict_follows_the_limit(session: Session) -> None:
     assert document(session, SORT, "400MB")["verdict"] == "fits"
     tight = document(session, SORT, "120MB")
     assert tight["verdict"] == "spills" and tight["predicted_spill"] > 0  # type: ignore[operator]
-    assert document(session, SORT, "112MB")["verdict"] == "refused"
+    assert document(session, QUERY, "112MB")["verdict"] == "refused"
 
 
 def test_the_least_limit_is_the_one_that_admission_takes(session: Session) -> None:
