@@ -106,6 +106,7 @@ class MemoryGuard:
             yield peaks
         finally:
             self._watch.sample()
+            peaks.reserved = max(peaks.reserved, self.pool.peak)
             with self._lock:
                 self._running.pop(cancel)
                 idle = not self._running
