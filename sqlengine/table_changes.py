@@ -172,6 +172,7 @@ def _insert(
     run: Running, table: StoredTable, bound: BoundQuery, positions: Sequence[int], place: Location | None
 ) -> Relation:
     schema = table.source.schema
+    bound = replace(bound, plan=_typed_values(bound.plan, [schema.types[at] for at in positions]))
     given = dict(zip(positions, bound.plan.schema, strict=True))
     columns: list[tuple[str, Expr]] = []
     binder = run.binder()
@@ -187,6 +188,14 @@ def _insert(
     store = _stored(run, p.Project(bound.plan, tuple(columns)), table.name, _required(table))
     _put(run, table, _appended(run, table, store))
     return run.status(store.rows)
+
+
+def _typed_values(plan: Plan, types: Sequence[pa.DataType]) -> Plan:
+    """The cells of VALUES in the types of the table (a NULL among them has no type of its own)."""
+    if not isinstance(plan, p.Values) or not plan.columns:
+        return plan
+    rows = tuple(tuple(cast_to(cell, t) for cell, t in zip(row, types, strict=True)) for row in plan.rows)
+    return p.Values(tuple((key, t) for (key, _), t in zip(plan.columns, types, strict=True)), rows)
 
 
 def _required(table: StoredTable) -> list[int]:

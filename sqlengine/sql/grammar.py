@@ -198,8 +198,8 @@ def _unexpected(tokens: Sequence[Token], at: Token, text: Text) -> ParseError:
         if close and close[0] != word:
             location = text.location(tokens[place].start, tokens[place].end + 1)
             return ParseError(
-                f"unexpected {shown(at)}",
-                hint=f'did you mean {close[0]} instead of "{tokens[place].text}"?',
+                f"unexpected {shown(tokens[place])}",
+                hint=f"did you mean {close[0]}?",
                 location=location,
             )
     return ParseError(f"unexpected {shown(at)}", location=text.location(at.start, at.end + 1))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, is_dataclass
 
-from sqlglot import Token, TokenType, exp
+from sqlglot import Token, Tokenizer, TokenType, exp
 
 from sqlengine.errors import NotSupportedError
 from sqlengine.sql.call_time import parameter_names
@@ -68,15 +68,35 @@ def _statements(tokens: list[Token]) -> list[list[Token]]:
     """The tokens between semicolons; empty statements are nothing."""
     found: list[list[Token]] = [[]]
     count = 0
-    for token in tokens:
+    for number, token in enumerate(tokens):
+        after = tokens[number + 1] if number + 1 < len(tokens) else None
         if token.token_type is TokenType.SEMICOLON:
             found.append([])
             count = 0
         elif token.token_type is TokenType.PLACEHOLDER and token.text == "?":
-            # A question mark is the next number.
+            # A question mark is the next number, and :name is $name.
             count += 1
             for kind, shown in ((TokenType.PARAMETER, "$"), (TokenType.NUMBER, str(count))):
                 found[-1].append(Token(kind, shown, token.line, token.col, token.start, token.end))
+        elif token.token_type is TokenType.COLON and after is not None and _is_parameter(found[-1], token, after):
+            found[-1].append(Token(TokenType.PARAMETER, "$", token.line, token.col, token.start, token.end))
         else:
             found[-1].append(token)
     return [tokens for tokens in found if tokens]
+
+
+def _is_parameter(before: list[Token], colon: Token, after: Token) -> bool:
+    """Whether a colon begins a parameter: right before a name, and not behind what it could belong to (a key of a
+    struct, a bound of a slice, an alias)."""
+    if after.start != colon.end + 1 or not (after.text[:1].isalpha() or after.text[:1] == "_") or not before:
+        return False
+    last = before[-1].token_type
+    return last not in _OPERANDS and (
+        before[-1].text.upper() in Tokenizer.KEYWORDS or not before[-1].text[:1].isalnum()
+    )
+
+
+_OPERANDS = {
+    TokenType.VAR, TokenType.IDENTIFIER, TokenType.STRING, TokenType.NUMBER, TokenType.R_PAREN, TokenType.R_BRACKET,
+    TokenType.R_BRACE, TokenType.L_BRACKET, TokenType.COLON,
+}  # fmt: skip

@@ -39,6 +39,8 @@ def test_file(path: Path, way: str, tables: dict[str, pa.Table], request: pytest
     if request.config.getoption("--update"):
         oracle = Duckdb(tables)
         update(path, oracle, engine)
+        engine.close()
+        engine = Sqlengine(tables, way)  # without what the statements have left
         oracle.close()
     found = failures(path, engine)
     engine.close()
