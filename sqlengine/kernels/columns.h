@@ -33,11 +33,28 @@ static inline uint64_t mix(uint64_t x) {  // the finalizer of MurmurHash3
     x ^= x >> 33; x *= 0xff51afd7ed558ccdULL; x ^= x >> 33; x *= 0xc4ceb9fe1a85ec53ULL; x ^= x >> 33; return x;
 }
 
+static inline uint64_t fold_product(uint64_t a, uint64_t b) {
+    uint128 r = (uint128)a * b;
+    return (uint64_t)r ^ (uint64_t)(r >> 64);
+}
+static inline uint64_t load8(const uint8_t* p) { uint64_t w; memcpy(&w, p, 8); return w; }
+static inline uint64_t load4(const uint8_t* p) { uint32_t w; memcpy(&w, p, 4); return w; }
+
+// Sixteen bytes per multiplication; the last ones are read as overlapping words.
 static inline uint64_t hash_bytes(const uint8_t* p, int64_t n) {
-    uint64_t h = 0x9e3779b97f4a7c15ULL ^ (uint64_t)n;
-    while (n >= 8) { uint64_t w; memcpy(&w, p, 8); h = mix(h ^ w) + 0x9e3779b97f4a7c15ULL; p += 8; n -= 8; }
-    if (n) { uint64_t w = 0; memcpy(&w, p, n); h = mix(h ^ w) + 0x9e3779b97f4a7c15ULL; }
-    return mix(h);
+    const uint64_t k1 = 0x9e3779b97f4a7c15ULL, k2 = 0xe7037ed1a0b428dbULL;
+    uint64_t h = k1 ^ (uint64_t)n * 0xc2b2ae3d27d4eb4fULL, a, b;
+    if (n <= 16) {
+        if (n >= 8) { a = load8(p); b = load8(p + n - 8); }
+        else if (n >= 4) { a = load4(p); b = load4(p + n - 4); }
+        else if (n > 0) { a = (uint64_t)p[0] << 16 | (uint64_t)p[n >> 1] << 8 | p[n - 1]; b = 0; }
+        else { a = 0; b = 0; }
+    } else {
+        int64_t left = n;
+        for (; left > 16; left -= 16, p += 16) h = fold_product(load8(p) ^ k2, load8(p + 8) ^ h);
+        a = load8(p + left - 16); b = load8(p + left - 8);
+    }
+    return mix(fold_product(a ^ k2, b ^ h) ^ h);
 }
 
 static inline int64_t read_int(const Column& c, int64_t row) {

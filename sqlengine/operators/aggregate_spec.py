@@ -1,7 +1,7 @@
 """An aggregate call in terms of columns, and the states by which its partial results travel.
 
-A state is one or more Arrow columns per call (`state_fields`): a partial aggregation gives them, a final one merges them,
-and a spilled aggregation is nothing but rows of keys and states.
+A state is one or more Arrow columns per call (`state_fields`): a partial aggregation gives them, a final one merges
+them, and a spilled aggregation is nothing but rows of keys and states.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ from sqlengine.types import HUGEINT
 
 @dataclass(frozen=True)
 class AggregateSpec:
-    """`name` of the registry; `args`, `filter` (boolean column) and `order_by` name input columns; `output` the result."""
+    """`name` of the registry; `args`, `filter` (boolean column) and `order_by` name input columns; `output` the
+    result."""
 
     name: str
     output: str
@@ -90,73 +91,66 @@ class State:
         self._moments = Moments() if name in _MOMENTS else None
         self._folds: list[Fold] = []
         if name in ("count", "count_star"):
-            self._folds = [Fold("count", None), Fold("sum", pa.int64())]
+            self._folds = [Fold("count", None)]
         elif name == "avg":
-            self._folds = [Fold("sum", self._types[0]), Fold("count", None), Fold("sum", pa.int64())]
+            self._folds = [Fold("sum", self._types[0]), Fold("count", None)]
         elif name in _FOLDS:
             self._folds = [Fold(_FOLDS[name], self._types[0])]
+        self._parts: list[Fold | Moments] = [*self._folds, *([self._moments] if self._moments else [])]
 
     @property
     def nbytes(self) -> int:
-        return sum(fold.nbytes for fold in self._folds) + (self._moments.nbytes if self._moments else 0)
+        return sum(part.nbytes for part in self._parts)
 
-    def update(self, batch: pa.RecordBatch, groups: pa.Array, count: int) -> None:
-        """Fold the rows of a batch in; there are `count` groups by now."""
+    def room(self, batch: pa.RecordBatch, count: int, merging: bool) -> int:
+        """Most bytes held once a batch (of rows, or of states when `merging`) is folded in and there are `count`
+        groups."""
+        text = 0
+        if pa.types.is_string(self._types[0]) or pa.types.is_binary(self._types[0]):
+            text = batch.column(f"{self._spec.output}.0" if merging else self._spec.args[0]).nbytes
+        return sum(part.room(count, text) for part in self._parts)
+
+    def update(self, batch: pa.RecordBatch, groups: pa.Array, count: int, complete: bool = False) -> None:
+        """Fold the rows of a batch in; there are `count` groups by now. `complete`: each group that is new has a row
+        here."""
         spec = self._spec
         columns = [batch.column(key) for key in spec.args]
         if spec.filter is not None:
             mask = pc.fill_null(batch.column(spec.filter), False)
             groups = groups.filter(mask)
             columns = [column.filter(mask) for column in columns]
+            complete = False
         with _overflow(spec):
             match spec.name:
                 case "count_star":
                     self._folds[0].update(groups, count, None)
-                case "count":
-                    self._folds[0].update(groups, count, columns[0])
-                case "avg":
-                    self._folds[0].update(groups, count, columns[0])
-                    self._folds[1].update(groups, count, columns[0])
                 case name if name in _MOMENTS:
                     assert self._moments is not None
                     self._moments.update(groups, count, _doubles(columns[0]))
                 case "product":
-                    self._folds[0].update(groups, count, _doubles(columns[0]))
+                    self._folds[0].update(groups, count, _doubles(columns[0]), complete)
                 case _:
-                    self._folds[0].update(groups, count, columns[0])
+                    for fold in self._folds:
+                        fold.update(groups, count, columns[0], complete)
 
     def merge(self, columns: list[pa.Array], groups: pa.Array, count: int) -> None:
         """Fold partial states in."""
         with _overflow(self._spec):
-            match self._spec.name:
-                case "count" | "count_star":
-                    self._folds[1].update(groups, count, columns[0])
-                case "avg":
-                    self._folds[0].update(groups, count, columns[0])
-                    self._folds[2].update(groups, count, columns[1])
-                case name if name in _MOMENTS:
-                    assert self._moments is not None
-                    self._moments.merge(groups, count, *columns)
-                case _:
-                    self._folds[0].update(groups, count, columns[0])
+            if self._moments is not None:
+                self._moments.merge(groups, count, *columns)
+            for fold, column in zip(self._folds, columns if self._folds else (), strict=True):
+                fold.merge(groups, count, column)
 
-    def states(self, count: int) -> list[pa.Array]:
-        """The states of all groups, one array per state column."""
+    def states(self, count: int, start: int = 0) -> list[pa.Array]:
+        """The states of the groups start .. count, one array per state column."""
         with _overflow(self._spec):
-            match self._spec.name:
-                case "count" | "count_star":
-                    return [self._counted(0, 1, count)]
-                case "avg":
-                    return [self._folds[0].result(self._types[0], count), self._counted(1, 2, count)]
-                case name if name in _MOMENTS:
-                    assert self._moments is not None
-                    return list(self._moments.result(count))
-                case _:
-                    return [self._folds[0].result(self._types[0], count)]
+            if self._moments is not None:
+                return list(self._moments.result(count, start))
+            return [fold.result(type_, count, start) for fold, type_ in zip(self._folds, self._types, strict=True)]
 
-    def results(self, count: int) -> pa.Array:
-        """The values of the call for all groups."""
-        states = self.states(count)
+    def results(self, count: int, start: int = 0) -> pa.Array:
+        """The values of the call for the groups start .. count."""
+        states = self.states(count, start)
         match self._spec.name:
             case "avg":
                 valid = pc.greater(states[1], 0)
@@ -167,10 +161,14 @@ class State:
             case _:
                 return states[0] if states[0].type == self._spec.type else states[0].cast(self._spec.type)
 
-    def _counted(self, rows: int, merged: int, count: int) -> pa.Array:
-        return pc.add(
-            self._folds[rows].result(pa.int64(), count), pc.fill_null(self._folds[merged].result(pa.int64(), count), 0)
-        )
+    def fit(self, start: int, most: int, limit: int) -> int:
+        """How many of at most `most` groups from `start` on have no more than `limit` bytes of text here."""
+        return min((fold.fit(start, most, limit) for fold in self._folds), default=most)
+
+    def release(self, before: int) -> None:
+        """Free what is held for the groups before number `before`, which have been given out."""
+        for part in self._parts:
+            part.release(before)
 
 
 def _spread(name: str, n: pa.Array, m2: pa.Array) -> pa.Array:

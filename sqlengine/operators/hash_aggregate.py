@@ -1,15 +1,16 @@
 """GROUP BY and DISTINCT by hashing.
 
-1. Each batch's keys are looked up in a table of groups; the calls fold the rows into states by group number.
-2. When the reservation refuses to grow: a partial aggregation gives its groups out as states and starts anew; a final or
-   single one writes them, partitioned by the hash of the keys, and starts anew.
-3. At the end the groups come out in batches; if something was written, each partition is aggregated by itself (again
-   partitioned by other bits of the hash if it does not fit).
-4. A partial aggregation that does not reduce its input passes rows on as states of one row each.
+1. Each batch's keys are looked up in a table of groups; the calls fold the rows into states by group number. The most
+   that the batch can add is reserved before; what it did not need is given back after.
+2. When the reservation refuses: the batch is taken in smaller pieces; then a partial aggregation gives its groups out
+   as states and starts anew; a final or single one writes them, partitioned by the hash of the keys, and starts anew.
+3. At the end the groups come out by ranges, each freed as soon as it is given; if something was written, each partition
+   is aggregated by itself (again partitioned by other bits of the hash if it does not fit).
+4. A partial aggregation that does not reduce its input passes rows on as states of one row each, without a table.
 
-Held: packed keys, states, and the key columns of the groups (reserved as they grow); output batches one at a time. Worst
-case: every row is its own group, all of it written and read once per level. Source: Graefe, "Query evaluation techniques
-for large databases", 1993, section 4.
+Held: packed keys and states (reserved before they grow), and a batch of input and of output. Worst case: every row is
+its own group, all of it written and read once per level. Source: Graefe, "Query evaluation techniques for large
+databases", 1993, section 4.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from sqlengine.expr.nodes import ColumnRef
 from sqlengine.expr.selectivity import group_count, scaled, with_bytes
 from sqlengine.expr.statistics import Stats
 from sqlengine.kernels.grouping import GroupTable
+from sqlengine.kernels.selection import product_rows
 from sqlengine.operators.aggregate_spec import AggregateSpec, State, state_fields
 from sqlengine.operators.base import ANY, SINGLE, Batches, Distribution, MemoryNeed, Operator
 from sqlengine.runtime.memory import Reservation
@@ -35,6 +37,8 @@ _MAX_LEVEL = 6
 # A partial aggregation looks at its reduction after this many rows, and gives up above this share of groups per row.
 _TRIAL_ROWS = 200_000
 _GIVE_UP = 0.7
+# A batch is not taken in smaller pieces than this while the table could be emptied instead.
+_SMALL_PIECE = 4096
 
 
 @dataclass(frozen=True)
@@ -53,50 +57,73 @@ class HashAggregate(Operator):
             yield from self._complete(inputs[0], self.phase == "final", reservation, task, level=1)
 
     def _partial(self, stream: Batches, reservation: Reservation, task: Task) -> Batches:
-        groups = _Groups(self, reservation)
-        seen = 0
+        groups = _Groups(self, reservation, task.settings)
+        seen = 0  # rows since the table was last empty
         reducing = True
-        for batch in stream:
-            if not reducing:
-                groups.add(batch, merging=False)
-                yield from groups.states(task.settings)
-                groups.clear()
+        try:
+            for batch in stream:
+                if not reducing:
+                    yield from self._passed(batch, task.settings)
+                    continue
+                while batch.num_rows:
+                    taken = groups.add(batch, merging=False)
+                    seen += taken
+                    batch = batch.slice(taken)
+                    poor = bool(self.keys) and seen >= _TRIAL_ROWS and groups.count > _GIVE_UP * seen
+                    if not taken or poor:
+                        yield from groups.states()
+                        seen = 0
+                    if poor:
+                        reducing = False
+                        if batch.num_rows:
+                            yield from self._passed(batch, task.settings)
+                        break
+            yield from groups.states()
+        finally:
+            groups.clear()
+
+    def _passed(self, batch: pa.RecordBatch, settings: Settings) -> Iterator[pa.RecordBatch]:
+        """Each row as the states of a group of its own."""
+        rows = step = batch.num_rows
+        start = 0
+        _, numbers = product_rows(0, 1, 0, rows)
+        while start < rows:
+            piece = batch.slice(start, step)
+            groups = numbers.slice(0, piece.num_rows)
+            arrays = [piece.column(key) for key in self.keys]
+            for call in self.calls:
+                state = State(call)
+                state.update(piece, groups, piece.num_rows, complete=True)
+                arrays += state.states(piece.num_rows)
+            out = pa.RecordBatch.from_arrays(arrays, schema=self.schema)
+            if out.nbytes > 2 * settings.batch_bytes and step > 1:
+                step = max(1, step * settings.batch_bytes // out.nbytes)
                 continue
-            seen += batch.num_rows
-            if not groups.add(batch, merging=False):
-                yield from groups.states(task.settings)
-                groups.clear()
-            elif seen >= _TRIAL_ROWS and groups.count > _GIVE_UP * seen:
-                reducing = False
-                yield from groups.states(task.settings)
-                groups.clear()
-        if groups.count or not self.keys:
-            yield from groups.states(task.settings)
-        groups.clear()
+            yield out
+            start += piece.num_rows
 
     def _complete(
         self, stream: Iterator[pa.RecordBatch], merging: bool, reservation: Reservation, task: Task, level: int
     ) -> Batches:
-        groups = _Groups(self, reservation)
+        groups = _Groups(self, reservation, task.settings)
         written: PartitionedBuffer | None = None
         try:
             for batch in stream:
-                if groups.add(batch, merging):
-                    continue
-                if level > _MAX_LEVEL:
-                    reservation.grow(groups.nbytes - reservation.size)
-                    continue
-                if written is None:
-                    written = PartitionedBuffer(
-                        self._state_schema(), _SPILL_PARTITIONS, reservation, task.spill, task.settings,
-                        "HashAggregate", level,
-                    )  # fmt: skip
-                self._write(groups, written, task)
+                while batch.num_rows:
+                    taken = groups.add(batch, merging, must=level > _MAX_LEVEL)
+                    batch = batch.slice(taken)
+                    if taken:
+                        continue
+                    if written is None:
+                        written = PartitionedBuffer(
+                            self._state_schema(), _SPILL_PARTITIONS, reservation, task.spill, task.settings,
+                            "HashAggregate", level,
+                        )  # fmt: skip
+                    self._write(groups, written)
             if written is None:
-                yield from groups.results(self.schema, task.settings)
-                groups.clear()
+                yield from groups.results(self.schema)
                 return
-            self._write(groups, written, task)
+            self._write(groups, written)
             written.finish()
             written.spill()
             metrics = task.metrics(self)
@@ -110,10 +137,9 @@ class HashAggregate(Operator):
             if written is not None:
                 written.close()
 
-    def _write(self, groups: _Groups, written: PartitionedBuffer, task: Task) -> None:
-        for batch in groups.states(task.settings):
+    def _write(self, groups: _Groups, written: PartitionedBuffer) -> None:
+        for batch in groups.states():
             written.add(batch, self.keys)
-        groups.clear()
         written.spill()
 
     def _state_schema(self) -> pa.Schema:
@@ -145,78 +171,157 @@ class HashAggregate(Operator):
 class _Groups:
     """The groups of one table, counted in a reservation."""
 
-    def __init__(self, operator: HashAggregate, reservation: Reservation) -> None:
+    def __init__(self, operator: HashAggregate, reservation: Reservation, settings: Settings) -> None:
         self._operator = operator
         self._reservation = reservation
+        self._settings = settings
         # A final phase reads the keys under the names of its own schema; so does a partial one.
         self._types = [operator.schema.field(key).type for key in operator.keys]
+        self._texts = [key for key, type_ in zip(operator.keys, self._types, strict=True) if not _is_fixed(type_)]
+        self._state_fields = [field for call in operator.calls for field in state_fields(call)]
+        self._table = GroupTable(self._types) if self._types else None
         self._reserved = 0
         self._start()
 
     def _start(self) -> None:
-        self._table = GroupTable(self._types) if self._types else None
         self._states = [State(call) for call in self._operator.calls]
-        self._keys: list[pa.RecordBatch] = []
-        self._key_bytes = 0
+        # Keys that cannot be read back from the table, as they came: of nested types.
+        self._kept: dict[str, list[pa.Array]] = {
+            key: [] for key, type_ in zip(self._operator.keys, self._types, strict=True) if pa.types.is_nested(type_)
+        }
+        self._kept_bytes = 0
         self.count = 0 if self._types else 1
 
     @property
     def nbytes(self) -> int:
         table = self._table.nbytes if self._table is not None else 0
-        return table + self._key_bytes + sum(state.nbytes for state in self._states)
+        return table + self._kept_bytes + sum(state.nbytes for state in self._states)
 
-    def add(self, batch: pa.RecordBatch, merging: bool) -> bool:
-        """Fold a batch of rows (or of states) in. False when the table has outgrown what it may hold."""
-        keys = self._operator.keys
+    def add(self, batch: pa.RecordBatch, merging: bool, must: bool = False) -> int:
+        """Fold the rows of a batch (of states, when `merging`) in, as many as there is memory for; how many. With 0 the
+        groups have to be given out first; one row goes into an empty table, or the reservation raises."""
+        rows: int = batch.num_rows
+        empty = self._table is not None and self.count == 0
+        while not self._reserve(piece := batch.slice(0, rows), merging):
+            if rows <= _SMALL_PIECE and not empty and not must and self._table is not None:
+                return 0
+            if rows == 1:
+                self._reservation.grow(self._room(piece, merging) - self._reserved)
+                self._reserved = self._reservation.size
+                break
+            rows = max(1, rows // 4)
+        self._fold(piece, merging)
+        # In use are the groups, a batch that comes in and one that goes out.
+        self._resize(self.nbytes + 2 * self._settings.batch_bytes)
+        return rows
+
+    def _reserve(self, batch: pa.RecordBatch, merging: bool) -> bool:
+        more = self._room(batch, merging) - self._reserved
+        if more > 0:
+            if not self._reservation.try_grow(more):
+                return False
+            self._reserved += more
+        return True
+
+    def _room(self, batch: pa.RecordBatch, merging: bool) -> int:
+        """Most bytes in use while and after a batch is folded in."""
+        rows = batch.num_rows
+        size = 2 * self._settings.batch_bytes
+        count = 1
         if self._table is not None:
-            groups, first = self._table.lookup([batch.column(key) for key in keys])
+            text = sum(batch.column(key).nbytes for key in self._texts)
+            kept = text if self._kept else 0
+            size += self._table.nbytes + self._table.room(rows, text) + self._kept_bytes + kept
+            count = self.count + rows
+        return size + sum(state.room(batch, count, merging) for state in self._states)
+
+    def _resize(self, size: int) -> None:
+        if size < self._reserved:
+            self._reservation.shrink(self._reserved - size)
+        elif size > self._reserved:
+            self._reservation.grow(size - self._reserved)
+        self._reserved = size
+
+    def _fold(self, batch: pa.RecordBatch, merging: bool) -> None:
+        if self._table is not None:
+            groups, first = self._table.lookup([batch.column(key) for key in self._operator.keys])
+            self.count = self._table.groups
             if len(first):
-                new = batch.select(list(keys)).take(first)
-                self._keys.append(new)
-                self._key_bytes += new.nbytes
-                self.count = self._table.groups
+                for key, kept in self._kept.items():
+                    kept.append(batch.column(key).take(first))
+                    self._kept_bytes += kept[-1].nbytes
         else:
-            groups = pa.repeat(pa.scalar(0, pa.int32()), batch.num_rows)
+            groups = _zeros(batch.num_rows)
         for call, state in zip(self._operator.calls, self._states, strict=True):
             if merging:
                 state.merge([batch.column(field.name) for field in state_fields(call)], groups, self.count)
             else:
-                state.update(batch, groups, self.count)
-        size = self.nbytes
-        if self._reservation.try_grow(max(0, size - self._reserved)):
-            self._reserved = max(size, self._reserved)
-            return True
-        return False
+                state.update(batch, groups, self.count, complete=True)
 
-    def states(self, settings: Settings) -> Iterator[pa.RecordBatch]:
-        """Keys and states of all groups, in bounded batches."""
-        fields = [field for call in self._operator.calls for field in state_fields(call)]
-        arrays = [array for state in self._states for array in state.states(self.count)]
-        yield from self._batches(arrays, fields, settings)
+    def states(self) -> Iterator[pa.RecordBatch]:
+        """Keys and states of all groups, in bounded batches; the groups are gone after that."""
+        yield from self._given(self._state_fields, results=False)
 
-    def results(self, schema: pa.Schema, settings: Settings) -> Iterator[pa.RecordBatch]:
-        """Keys and values of all groups, in bounded batches."""
-        arrays = [state.results(self.count) for state in self._states]
-        fields = [schema.field(call.output) for call in self._operator.calls]
-        yield from self._batches(arrays, fields, settings)
+    def results(self, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+        """Keys and values of all groups, in bounded batches; the groups are gone after that."""
+        yield from self._given([schema.field(call.output) for call in self._operator.calls], results=True)
 
-    def _batches(self, arrays: list[pa.Array], fields: list[pa.Field], settings: Settings) -> Iterator[pa.RecordBatch]:
-        if not self.count:
-            return
-        key_fields = [pa.field(k, t) for k, t in zip(self._operator.keys, self._types, strict=True)]
-        schema = pa.schema([*key_fields, *fields])
-        if not self._types:
+    def _given(self, fields: list[pa.Field], results: bool) -> Iterator[pa.RecordBatch]:
+        keys = self._operator.keys
+        schema = pa.schema([*(pa.field(k, t) for k, t in zip(keys, self._types, strict=True)), *fields])
+        if self._table is not None:
+            self._table.seal()
+        start = 0
+        fixed = sum(_fixed_width(field.type) for field in schema) + 1
+        limit = self._settings.batch_bytes
+        while start < self.count:
+            step = max(1, min(self.count - start, self._settings.batch_rows, limit // fixed))
+            for part in (self._table, *self._states):
+                if part is not None:
+                    step = part.fit(start, step, limit)
+            end = start + step
+            arrays = []
+            for number, key in enumerate(keys):
+                assert self._table is not None
+                arrays.append(
+                    self._kept_keys(key, start, step) if key in self._kept else self._table.keys(number, start, step)
+                )
+            for state in self._states:
+                arrays += [state.results(end, start)] if results else state.states(end, start)
             yield pa.RecordBatch.from_arrays(arrays, schema=schema)
-            return
-        keys = pa.concat_batches(self._keys) if len(self._keys) > 1 else self._keys[0]
-        self._keys = [keys]
-        whole = pa.RecordBatch.from_arrays([*keys.columns, *arrays], schema=schema)
-        step = max(1, min(settings.batch_rows, int(settings.batch_bytes * whole.num_rows / max(1, whole.nbytes))))
-        for start in range(0, whole.num_rows, step):
-            yield whole.slice(start, step)
+            del arrays
+            for part in (self._table, *self._states):
+                if part is not None:
+                    part.release(end)
+            self._resize(min(self._reserved, self.nbytes + 2 * limit))
+            start = end
+        self.clear()
+
+    def _kept_keys(self, key: str, start: int, n: int) -> pa.Array:
+        column = pa.chunked_array(self._kept[key], self._operator.schema.field(key).type).slice(start, n)
+        return pa.concat_arrays(column.chunks)
 
     def clear(self) -> None:
         """Forget all groups and give their memory back."""
+        if self._table is not None:
+            self._table.clear()
         self._start()
         self._reservation.shrink(self._reserved)
         self._reserved = 0
+
+
+def _is_fixed(type_: pa.DataType) -> bool:
+    t = pa.types
+    return not (t.is_string(type_) or t.is_binary(type_) or t.is_dictionary(type_) or t.is_nested(type_))
+
+
+def _fixed_width(type_: pa.DataType) -> int:
+    """Bytes of a value, without those of text and nested values."""
+    try:
+        return (int(type_.bit_width) + 7) // 8
+    except ValueError:
+        return 8
+
+
+def _zeros(n: int) -> pa.Array:
+    return pa.Array.from_buffers(pa.int32(), n, [None, pa.py_buffer(bytes(4 * n))])

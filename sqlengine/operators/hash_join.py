@@ -1,22 +1,25 @@
 """Joins on equality: a table over the build side, probed by the other side's rows.
 
-1. Shared: the first task builds one table from the whole build side, all tasks of the stage probe it, and the last one to
-   finish gives what belongs to the build side (the planner chose this because the real size fits).
+1. Shared: the first task builds one table from the whole build side, all tasks of the stage probe it, and the last one
+   to finish gives what belongs to the build side (the planner chose this because the real size fits). If it does not
+   fit after all, the build rows are partitioned onto disk, every task partitions its probe rows, and the last one joins
+   them.
 2. Alone: one task has both sides. Build rows are added while the reservation allows it; if it does, probe.
-3. If not, both sides are partitioned by the hash of their keys onto disk and each pair of partitions is joined by itself,
-   with other bits of the hash if it is still too large.
+3. If not, both sides are partitioned by the hash of their keys onto disk and each pair of partitions is joined by
+   itself, with other bits of the hash if it is still too large.
 4. A partition that hashing cannot split (one hot key) is joined in pieces: as much of its build side as fits, the probe
    side replayed for each, remembering which probe rows have had a match.
 
-Held: build rows and their table (reserved as they grow), batches of both sides. Worst case: one key on both sides, its
-pairs in time proportional to their product. Source: Graefe, "Query evaluation techniques for large databases", 1993,
-section 5; Shapiro, "Join processing in database systems with large main memories", 1986.
+Held: build rows in the batches they came in and their table (reserved before it is built), batches of both sides. Worst
+case: one key on both sides, its pairs in time proportional to their product. Source: Graefe, "Query evaluation
+techniques for large databases", 1993, section 5; Shapiro, "Join processing in database systems with large main
+memories", 1986.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -33,6 +36,7 @@ from sqlengine.operators.join_table import (
     build_output,
     check_single,
     flags,
+    gives_unmatched,
     probe,
     unmatched_output,
 )
@@ -43,6 +47,71 @@ from sqlengine.settings import Settings
 
 _SPILL_PARTITIONS = 16
 _MAX_LEVEL = 4
+# A partition with this share of all rows is not split again: it is one hot key, or next to it.
+_HOT = 0.8
+
+
+@dataclass
+class _OnDisk:
+    """What a build side became that did not fit: its partitions, and the partitioned probe rows of each task."""
+
+    builds: PartitionedBuffer
+    facts: BuildFacts
+    probes: list[PartitionedBuffer] = field(default_factory=list)
+
+    def probe_rows(self, number: int) -> int:
+        return sum(part.rows(number) for part in self.probes)
+
+    def read_probe(self, number: int, consume: bool = False) -> Iterator[pa.RecordBatch]:
+        for part in self.probes:
+            yield from part.read(number, consume)
+
+    def close(self) -> None:
+        for part in (self.builds, *self.probes):
+            part.close()
+
+
+class _Held:
+    """Build rows on their way into a table, all that they will need reserved; `reserved` bytes."""
+
+    def __init__(self, side: BuildSide, reservation: Reservation) -> None:
+        self.side = side
+        self._reservation = reservation
+        self.reserved = 0
+
+    def add(self, batch: pa.RecordBatch, must: bool = False) -> bool:
+        """False if the batch does not fit."""
+        batch = compact(self.side.narrowed(batch))
+        more = self.side.size_with(batch) - self.reserved
+        if more > 0:
+            if must:
+                self._reservation.grow(more)
+            elif not self._reservation.try_grow(more):
+                return False
+            self.reserved += more
+        self.side.add(batch)
+        return True
+
+    def give_back(self) -> Iterator[pa.RecordBatch]:
+        """The rows again, one batch after the other, each freed before it is given."""
+        batches = list(reversed(self.side.rows.batches))
+        self.side.rows.clear()
+        self.side.table.clear()
+        freed = self.reserved - sum(batch.nbytes for batch in batches)
+        while batches:
+            batch = batches.pop()
+            self._release(freed + batch.nbytes)
+            freed = 0
+            yield batch
+        self.close()
+
+    def _release(self, n: int) -> None:
+        n = max(0, min(n, self.reserved))
+        self.reserved -= n
+        self._reservation.shrink(n)
+
+    def close(self) -> None:
+        self._release(self.reserved)
 
 
 @dataclass(frozen=True)
@@ -64,11 +133,21 @@ class HashJoin(Operator):
         if not self.shared:
             yield from self._alone(inputs[0], inputs[1], BuildFacts(), reservation, task, level=1)
             return
-        side = task.shared(self, lambda: self._table(inputs[1], reservation, task))
-        for batch in inputs[0]:
-            yield from self._probe(side, batch)
+        made = task.shared(self, lambda: self._build(inputs[1], BuildFacts(), reservation, task, level=1))
+        if isinstance(made, _Held):
+            for batch in inputs[0]:
+                yield from self._probe(made.side, batch)
+            if task.finished(self):
+                yield from build_output(made.side)
+            return
+        part = self._buffer(0, reservation, task, level=1)
+        made.probes.append(part)
+        self._fill(part, inputs[0], self.probe_keys, task)
         if task.finished(self):
-            yield from build_output(side)
+            try:
+                yield from self._join_partitions(made, reservation, task, level=1)
+            finally:
+                made.close()
 
     def _shape(self) -> JoinShape:
         return JoinShape(
@@ -76,22 +155,61 @@ class HashJoin(Operator):
             self.residual, self.null_aware, self.mark, self.null_equal,
         )  # fmt: skip
 
-    def _table(self, stream: Batches, reservation: Reservation, task: Task) -> BuildSide:
-        facts = BuildFacts()
-        side = BuildSide(self._shape(), task.settings, facts)
+    def _build(
+        self, stream: Iterator[pa.RecordBatch], facts: BuildFacts, reservation: Reservation, task: Task, level: int
+    ) -> _Held | _OnDisk:
+        """A finished table if the build side fits, else its rows partitioned on disk."""
+        held = _Held(BuildSide(self._shape(), task.settings, facts), reservation)
         for batch in stream:
             facts.see(batch, self.build_keys)
-            before = side.table.nbytes
-            side.add(batch)
-            reservation.grow(batch.nbytes + max(0, side.table.nbytes - before))
-        side.finish()
-        return side
+            if held.add(batch):
+                continue
+            builds = self._buffer(1, reservation, task, level, tuple(held.side.held))
+            made = _OnDisk(builds, facts)
+            try:
+                self._fill(builds, held.give_back(), self.build_keys, task)
+                self._fill(builds, self._rest(batch, stream, facts, held.side), self.build_keys, task)
+            except BaseException:
+                made.close()
+                raise
+            return made
+        held.side.finish()
+        return held
+
+    def _rest(
+        self, batch: pa.RecordBatch, stream: Iterator[pa.RecordBatch], facts: BuildFacts, side: BuildSide
+    ) -> Iterator[pa.RecordBatch]:
+        yield side.narrowed(batch)
+        for batch in stream:
+            facts.see(batch, self.build_keys)
+            yield side.narrowed(batch)
+
+    def _fill(
+        self, buffer: PartitionedBuffer, stream: Iterator[pa.RecordBatch], keys: Sequence[str], task: Task
+    ) -> None:
+        """All rows of the stream, written: what comes next needs the memory."""
+        before = buffer.spilled_bytes
+        for batch in stream:
+            if batch.num_rows:
+                buffer.add(batch, keys)
+        buffer.finish()
+        buffer.spill()
+        metrics = task.metrics(self)
+        metrics.spilled_bytes += buffer.spilled_bytes - before
+        metrics.spill_files += 1 if not before and buffer.spilled_bytes else 0
+
+    def _buffer(
+        self, side: int, reservation: Reservation, task: Task, level: int, names: Sequence[str] | None = None
+    ) -> PartitionedBuffer:
+        schema = self.inputs[side].schema
+        if names is not None:
+            schema = pa.schema([schema.field(name) for name in names])
+        return PartitionedBuffer(schema, _SPILL_PARTITIONS, reservation, task.spill, task.settings, "HashJoin", level)
 
     def _probe(self, side: BuildSide, batch: pa.RecordBatch) -> Batches:
-        needs_flags = self.kind in PROBE_FLAGS
-        matched: list[pa.Array] | None = [] if needs_flags else None
+        matched: list[pa.Array] = []
         yield from probe(side, batch, matched)
-        if matched is not None:
+        if self.kind in PROBE_FLAGS and not gives_unmatched(side):
             if self.kind == "single":
                 check_single(matched)
             yield from unmatched_output(side, batch, flags(batch.num_rows, matched))
@@ -105,128 +223,74 @@ class HashJoin(Operator):
         task: Task,
         level: int,
     ) -> Batches:
-        side = BuildSide(self._shape(), task.settings, facts)
-        held = 0
-        stream = iter(build_stream)
-        for batch in stream:
-            facts.see(batch, self.build_keys)
-            batch = compact(batch)
-            before = side.table.nbytes
-            # Rows twice: finishing the table copies them into one piece.
-            size = 2 * batch.nbytes
-            if not reservation.try_grow(size):
-                rest = _chain(side.batches, batch, stream)
-                del side
-                reservation.shrink(held)
-                yield from self._partitioned(probe_stream, rest, facts, reservation, task, level)
+        made = self._build(iter(build_stream), facts, reservation, task, level)
+        try:
+            if isinstance(made, _Held):
+                for batch in probe_stream:
+                    yield from self._probe(made.side, batch)
+                yield from build_output(made.side)
                 return
-            held += size
-            side.add(batch)
-            more = max(0, side.table.nbytes - before)
-            if reservation.try_grow(more):
-                held += more
+            part = self._buffer(0, reservation, task, level)
+            made.probes.append(part)
+            self._fill(part, probe_stream, self.probe_keys, task)
+            yield from self._join_partitions(made, reservation, task, level)
+        finally:
+            made.close()
+
+    def _join_partitions(self, made: _OnDisk, reservation: Reservation, task: Task, level: int) -> Batches:
+        total = made.builds.total_rows
+        for number in range(_SPILL_PARTITIONS):
+            rows = made.builds.rows(number)
+            if not rows and not made.probe_rows(number):
+                continue
+            if level >= _MAX_LEVEL or rows > _HOT * total:
+                yield from self._in_pieces(made, number, reservation, task)
             else:
-                rest = _chain(side.batches, None, stream)
-                del side
-                reservation.shrink(held)
-                yield from self._partitioned(probe_stream, rest, facts, reservation, task, level)
-                return
-        side.finish()
-        try:
-            for batch in probe_stream:
-                yield from self._probe(side, batch)
-            yield from build_output(side)
-        finally:
-            reservation.shrink(held)
+                yield from self._alone(
+                    made.read_probe(number, consume=True), made.builds.read(number, consume=True), made.facts,
+                    reservation, task, level + 1,
+                )  # fmt: skip
 
-    def _partitioned(
-        self,
-        probe_stream: Iterator[pa.RecordBatch],
-        build_stream: Iterator[pa.RecordBatch],
-        facts: BuildFacts,
-        reservation: Reservation,
-        task: Task,
-        level: int,
-    ) -> Batches:
-        split = level <= _MAX_LEVEL
-        count = _SPILL_PARTITIONS if split else 1
-        builds = self._buffer(1, count, reservation, task, level)
-        probes = self._buffer(0, count, reservation, task, level)
-        try:
-            for batch in build_stream:
-                facts.see(batch, self.build_keys)
-                builds.add(batch, self.build_keys)
-            builds.finish()
-            builds.spill()
-            for batch in probe_stream:
-                probes.add(batch, self.probe_keys)
-            probes.finish()
-            probes.spill()
-            metrics = task.metrics(self)
-            metrics.spilled_bytes += builds.spilled_bytes + probes.spilled_bytes
-            metrics.spill_files += 2
-            for number in range(count):
-                if not builds.rows(number) and not probes.rows(number):
-                    continue
-                if split:
-                    yield from self._alone(
-                        probes.read(number, consume=True), builds.read(number, consume=True), facts, reservation, task,
-                        level + 1,
-                    )  # fmt: skip
-                else:
-                    yield from self._in_pieces(probes, builds, facts, reservation, task)
-        finally:
-            builds.close()
-            probes.close()
-
-    def _buffer(self, side: int, count: int, reservation: Reservation, task: Task, level: int) -> PartitionedBuffer:
-        schema = self.inputs[side].schema
-        return PartitionedBuffer(schema, count, reservation, task.spill, task.settings, "HashJoin", level)
-
-    def _in_pieces(
-        self,
-        probes: PartitionedBuffer,
-        builds: PartitionedBuffer,
-        facts: BuildFacts,
-        reservation: Reservation,
-        task: Task,
-    ) -> Batches:
-        matched = [pa.repeat(pa.scalar(False), batch.num_rows) for batch in probes.read(0)]
+    def _in_pieces(self, made: _OnDisk, number: int, reservation: Reservation, task: Task) -> Batches:
         needs_flags = self.kind in PROBE_FLAGS
-        stream = builds.read(0)
-        pending = next(stream, None)
-        side = BuildSide(self._shape(), task.settings, facts)
-        while pending is not None:
-            task.cancel.check()
-            side = BuildSide(self._shape(), task.settings, facts)
-            held = 0
-            # One batch always goes in: it is within the floor.
-            while pending is not None and (not held or reservation.try_grow(3 * pending.nbytes)):
-                if not held:
-                    reservation.grow(3 * pending.nbytes)
-                held += 3 * pending.nbytes
-                side.add(compact(pending))
-                pending = next(stream, None)
-            side.finish()
-            for number, batch in enumerate(probes.read(0)):
-                found: list[pa.Array] | None = [] if needs_flags else None
-                yield from probe(side, batch, found)
-                if found is not None:
-                    now = flags(batch.num_rows, found)
-                    if self.kind == "single":
-                        both = pc.and_(now, matched[number])
-                        check_single([*found, *([found[0]] if found and pc.any(both).as_py() else [])])
-                    matched[number] = pc.or_(matched[number], now)
-            yield from build_output(side)
-            reservation.shrink(held)
+        matched: list[pa.Array] = []
         if needs_flags:
-            side.finish()
-            for number, batch in enumerate(probes.read(0)):
-                yield from unmatched_output(side, batch, matched[number])
+            reservation.grow(made.probe_rows(number) // 8)
+            matched = [pa.repeat(pa.scalar(False), batch.num_rows) for batch in made.read_probe(number)]
+        try:
+            stream = made.builds.read(number)
+            pending = next(stream, None)
+            while pending is not None:
+                task.cancel.check()
+                held = _Held(BuildSide(self._shape(), task.settings, made.facts, whole=False), reservation)
+                # One batch always goes in: it is within the floor.
+                held.add(pending, must=True)
+                while (pending := next(stream, None)) is not None and held.add(pending):
+                    pass
+                held.side.finish()
+                for place, batch in enumerate(made.read_probe(number)):
+                    found: list[pa.Array] = []
+                    yield from probe(held.side, batch, found)
+                    if needs_flags:
+                        now = flags(batch.num_rows, found)
+                        if self.kind == "single":
+                            twice = pc.any(pc.and_(now, matched[place])).as_py()
+                            check_single([*found, *([found[0]] if found and twice else [])])
+                        matched[place] = pc.or_(matched[place], now)
+                yield from build_output(held.side)
+                held.close()
+            if needs_flags:
+                nothing = BuildSide(self._shape(), task.settings, made.facts, whole=False)
+                nothing.finish()
+                for place, batch in enumerate(made.read_probe(number)):
+                    yield from unmatched_output(nothing, batch, matched[place])
+        finally:
+            if needs_flags:
+                reservation.shrink(made.probe_rows(number) // 8)
 
     def memory(self, inputs: Sequence[Stats], settings: Settings) -> MemoryNeed:
         floor = 8 * settings.batch_bytes
-        ideal = floor + int(inputs[1].bytes * 1.6 + inputs[1].rows * 32)
+        ideal = floor + int(inputs[1].bytes + inputs[1].rows * 32)
         return MemoryNeed(floor, ideal, True, "the build side with its table")
 
     def stats(self, inputs: Sequence[Stats]) -> Stats:
@@ -250,14 +314,3 @@ class HashJoin(Operator):
         pairs = ", ".join(f"{a} = {b}" for a, b in zip(self.probe_keys, self.build_keys, strict=True))
         how = "shared table" if self.shared else "partitioned"
         return f"{self.kind} on {pairs}{' and more' if self.residual is not None else ''}, {how}"
-
-
-def _chain(
-    held: list[pa.RecordBatch], current: pa.RecordBatch | None, rest: Iterator[pa.RecordBatch]
-) -> Iterator[pa.RecordBatch]:
-    held.reverse()
-    while held:
-        yield held.pop()
-    if current is not None:
-        yield current
-    yield from rest

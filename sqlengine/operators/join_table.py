@@ -1,7 +1,8 @@
 """The build side of a hash join in memory, and probing it: pairs of rows, the residual condition, the kinds of joins.
 
-A `BuildSide` is made by one thread and probed by many. Everything that depends on the kind of join is here, so that the
-operator only decides where rows are held.
+A `BuildSide` is made by one thread and probed by many. Build rows stay in the batches they came in; the table numbers
+them through, and the columns of a result are gathered from there. Everything that depends on the kind of join is here,
+so that the operator only decides where rows are held.
 """
 
 from __future__ import annotations
@@ -14,8 +15,9 @@ import pyarrow.compute as pc
 
 from sqlengine.errors import DataError
 from sqlengine.expr.evaluate import predicate_mask
-from sqlengine.expr.nodes import Expr
-from sqlengine.kernels.grouping import JoinTable
+from sqlengine.expr.nodes import Expr, columns_of
+from sqlengine.kernels.row_chunks import Rows, all_rows
+from sqlengine.kernels.joining import JoinTable
 from sqlengine.kernels.selection import has_repeats, row_flags
 from sqlengine.settings import Settings
 
@@ -23,6 +25,9 @@ from sqlengine.settings import Settings
 PAIRS = frozenset({"inner", "probe_outer", "build_outer", "full", "single"})
 BUILD_ROWS = frozenset({"build_outer", "full", "build_semi", "build_anti"})
 PROBE_FLAGS = frozenset({"probe_outer", "full", "probe_semi", "probe_anti", "mark", "single"})
+_WITH_UNMATCHED = frozenset({"probe_outer", "full", "single"})
+# Batches in flight while probing: one of probe rows, the numbers of pairs, and the columns gathered for them.
+_WORKING_BATCHES = 3
 
 
 @dataclass(frozen=True)
@@ -55,103 +60,172 @@ class BuildFacts:
 
 @dataclass
 class BuildSide:
-    """Rows of the build side with their table. `nbytes` counts rows and table."""
+    """Rows of the build side with their table. With `whole` these are all the build rows that a probe row may match."""
 
     shape: JoinShape
     settings: Settings
     facts: BuildFacts
-    batches: list[pa.RecordBatch] = field(default_factory=list)
-    rows: pa.RecordBatch | None = None
+    whole: bool = True
+    row_bytes: int = 0
+    rows: Rows = field(init=False)
+    table: JoinTable = field(init=False)
 
     def __post_init__(self) -> None:
-        types = [self.shape.build_schema.field(key).type for key in self.shape.build_keys]
-        self.table = JoinTable(types, self.shape.null_equal)
+        shape = self.shape
+        names = [key for key in shape.build_schema.names if key in self._needed()]
+        self.rows = Rows(pa.schema([shape.build_schema.field(name) for name in names]))
+        build = [shape.build_schema.field(key).type for key in shape.build_keys]
+        probe = [shape.probe_schema.field(key).type for key in shape.probe_keys]
+        self.table = JoinTable(build, probe, shape.null_equal)
+        own = set(shape.build_schema.names)
+        self._given = [f.name for f in shape.schema if f.name in own]
+        self._passed = [f.name for f in shape.schema if f.name not in own and f.name in shape.probe_schema.names]
+        self._drops_nulls = not shape.null_equal and shape.kind not in ("build_outer", "full", "build_anti")
+
+    def _needed(self) -> set[str]:
+        """The build columns that are held: keys, and what the result or the residual reads."""
+        shape = self.shape
+        names = {*shape.build_keys, *(columns_of(shape.residual) if shape.residual is not None else ())}
+        if shape.kind in PAIRS | BUILD_ROWS:
+            names |= set(shape.schema.names)
+        return names & set(shape.build_schema.names)
+
+    @property
+    def held(self) -> list[str]:
+        names: list[str] = self.rows.schema.names
+        return names
+
+    def narrowed(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        """What of a build batch has to be held."""
+        batch = batch.select(self.held)
+        if self._drops_nulls:
+            for key in self.shape.build_keys:
+                if batch.column(key).null_count:
+                    batch = batch.filter(batch.column(key).is_valid())
+        return batch
+
+    def size_with(self, batch: pa.RecordBatch | None) -> int:
+        """Bytes in use while probing, once a (narrowed) batch has been added: rows, their table, batches in flight."""
+        more, rows = (0, 0) if batch is None else (batch.nbytes, batch.num_rows)
+        table = self.table.table_bytes(self.table.rows + rows)
+        return self.row_bytes + more + table + _WORKING_BATCHES * self.settings.batch_bytes
 
     def add(self, batch: pa.RecordBatch) -> None:
-        self.table.add([batch.column(key) for key in self.shape.build_keys])
-        self.batches.append(batch)
+        """Hold a narrowed batch."""
+        if batch.num_rows:
+            self.table.add([batch.column(key) for key in self.shape.build_keys])
+            self.rows.add(batch)
+            self.row_bytes += batch.nbytes
 
     def finish(self) -> None:
         """No more rows: make the table ready for probing."""
-        self.table.finish()
-        if self.batches:
-            self.rows = pa.concat_batches(self.batches) if len(self.batches) > 1 else self.batches[0]
-        else:
-            self.rows = _empty(self.shape.build_schema)
-        self.batches = []
+        self.table.finish(self.shape.kind in BUILD_ROWS)
 
-    def groups(self, batch: pa.RecordBatch) -> pa.Array:
-        """int32 key number of each probe row in the table, -1 for no match."""
-        columns = [batch.column(key) for key in self.shape.probe_keys]
-        groups = self.table.find(columns)
-        if not self.shape.null_equal:
-            for column in columns:
-                if column.null_count:
-                    groups = pc.if_else(column.is_valid(), groups, pa.scalar(-1, pa.int32()))
-        return groups
+    def keys(self, batch: pa.RecordBatch) -> list[pa.Array]:
+        return [batch.column(key) for key in self.shape.probe_keys]
 
-    def pairs(self, batch: pa.RecordBatch, groups: pa.Array) -> Iterator[tuple[pa.Array, pa.Array]]:
-        """Matching (probe rows, build rows) in bounded pieces, the residual applied."""
-        assert self.rows is not None
-        start = skip = 0
-        limit = pairs_at_once(batch, self.rows, self.settings)
-        while start < batch.num_rows:
-            left, right, start, skip = self.table.expand(groups, start, limit, skip)
-            if self.shape.residual is not None and len(left):
-                mask = predicate_mask(self.shape.residual, self.joined(batch, left, right), self.settings)
-                left, right = left.filter(mask), right.filter(mask)
-            if len(left):
-                yield left, right
-
-    def joined(self, batch: pa.RecordBatch, probe_rows: pa.Array, build_rows: pa.Array) -> pa.RecordBatch:
-        """All columns of both sides for some pairs: what a residual may read."""
-        assert self.rows is not None
-        columns = [*batch.take(probe_rows).columns, *self.rows.take(build_rows).columns]
-        return pa.RecordBatch.from_arrays(columns, [*batch.schema.names, *self.rows.schema.names])
-
-    def output(self, batch: pa.RecordBatch | None, probe_rows: pa.Array, build_rows: pa.Array | None) -> pa.RecordBatch:
-        """The result columns for pairs; a side that is None is NULL."""
-        assert self.rows is not None
-        count = len(probe_rows) if batch is not None else len(build_rows) if build_rows is not None else 0
-        columns = []
-        for item in self.shape.schema:
-            if item.name in self.shape.probe_schema.names:
-                source, rows = batch, probe_rows
+    def output(
+        self, batch: pa.RecordBatch | None, left: pa.Array | None, right: pa.Array | None
+    ) -> Iterator[pa.RecordBatch]:
+        """The result columns for pairs of rows, in bounded batches; a side whose rows are None is NULL."""
+        shape, limit = self.shape, self.settings.batch_bytes
+        count = len(left) if left is not None else len(right) if right is not None else 0
+        source = None
+        if batch is not None and left is not None and not all_rows(left, batch.num_rows):
+            source = Rows(pa.schema([shape.probe_schema.field(name) for name in self._passed]))
+            source.add(batch.select(self._passed))
+        start = 0
+        while start < count:
+            rest = count - start
+            built: list[pa.Array] = []
+            if right is not None:
+                built = self.rows.take(right.slice(start), self._given, limit)
+                rest = len(built[0]) if built else rest
+            if batch is None or left is None:
+                passed = [pa.nulls(rest, shape.schema.field(name).type) for name in self._passed]
+            elif source is None:
+                passed = [batch.column(name).slice(start, rest) for name in self._passed]
             else:
-                source, rows = (self.rows if build_rows is not None else None), build_rows
-            columns.append(source.column(item.name).take(rows) if source is not None else pa.nulls(count, item.type))
-        return _batch(columns, self.shape.schema, count)
+                passed = source.take(left.slice(start, rest), self._passed, limit)
+                rest = len(passed[0]) if passed else rest
+            if right is None:
+                built = [pa.nulls(rest, shape.schema.field(name).type) for name in self._given]
+            columns = dict(zip(self._given, (column.slice(0, rest) for column in built), strict=True))
+            columns |= dict(zip(self._passed, passed, strict=True))
+            out = _batch([columns[f.name] for f in shape.schema], shape.schema, rest)
+            yield from bounded(out, self.settings)
+            start += rest
+
+    def fulfil(self, batch: pa.RecordBatch, left: pa.Array, right: pa.Array) -> tuple[pa.Array, pa.Array]:
+        """The pairs for which the residual holds."""
+        residual = self.shape.residual
+        assert residual is not None
+        read = columns_of(residual)
+        mine = [name for name in self.held if name in read]
+        theirs = [name for name in batch.schema.names if name in read]
+        source = Rows(pa.schema([batch.schema.field(name) for name in theirs]))
+        source.add(batch.select(theirs))
+        columns = [*source.take(left, theirs), *self.rows.take(right, mine)]
+        mask = predicate_mask(residual, pa.RecordBatch.from_arrays(columns, [*theirs, *mine]), self.settings)
+        return left.filter(mask), right.filter(mask)
 
 
 def pairs_at_once(probe_rows: pa.RecordBatch, build_rows: pa.RecordBatch, settings: Settings) -> int:
     """How many pairs of rows of these two make about one batch."""
-    width = sum(b.nbytes // max(1, b.num_rows) for b in (probe_rows, build_rows)) + 1
+    return _pairs(sum(b.nbytes // max(1, b.num_rows) for b in (probe_rows, build_rows)) + 1, settings)
+
+
+def _pairs(width: int, settings: Settings) -> int:
     return max(1, min(settings.batch_rows, settings.batch_bytes // width))
 
 
-def probe(side: BuildSide, batch: pa.RecordBatch, matched: list[pa.Array] | None) -> Iterator[pa.RecordBatch]:
-    """The pairs of a probe batch, for kinds that give pairs; build rows are marked where the kind needs it. The probe rows
-    with a match are appended to `matched` (unless None)."""
-    kind = side.shape.kind
-    groups = side.groups(batch)
-    only_flags = kind in ("probe_semi", "probe_anti", "mark") and side.shape.residual is None
-    if only_flags:
-        if matched is not None:
-            matched.append(pc.indices_nonzero(pc.greater_equal(groups, 0)).cast(pa.int32()))
+def probe(side: BuildSide, batch: pa.RecordBatch, matched: list[pa.Array]) -> Iterator[pa.RecordBatch]:
+    """The pairs of a probe batch, for kinds that give pairs; build rows are marked where the kind needs it. Where the
+    kind needs to know the probe rows that have a match, `matched` gets arrays of them, or booleans for all rows."""
+    shape = side.shape
+    kind, residual = shape.kind, shape.residual
+    keys = side.keys(batch)
+    if residual is None and kind in ("probe_semi", "probe_anti", "mark"):
+        matched.append(side.table.contains(keys)[0])
         return
-    for probe_rows, build_rows in side.pairs(batch, groups):
+    if residual is None and kind in ("build_semi", "build_anti"):
+        side.table.mark_matches(keys)
+        return
+    outer = gives_unmatched(side)
+    tells = kind in PROBE_FLAGS and not outer
+    width = batch.nbytes // batch.num_rows + side.row_bytes // max(1, side.table.rows) + 9
+    limit = _pairs(width, side.settings)
+    row, build = 0, -1
+    seen: pa.Array | None = None
+    while row < batch.num_rows:
+        left, right, row, build = side.table.pairs(keys, row, build, limit, outer)
+        if residual is not None and len(left):
+            left, right = side.fulfil(batch, left, right)
+        if not len(left):
+            continue
         if kind in BUILD_ROWS:
-            side.table.mark(build_rows)
-        if matched is not None:
-            matched.append(probe_rows)
+            side.table.mark(right)
+        if kind == "single" and outer and not side.table.unique:
+            check_single([left] if seen is None else [seen, left])
+            seen = left.slice(len(left) - 1)  # rows come in order: only the last may come again
+        if tells:
+            matched.append(left)
         if kind in PAIRS:
-            yield from bounded(side.output(batch, probe_rows, build_rows), side.settings)
+            yield from side.output(batch, left, right)
+
+
+def gives_unmatched(side: BuildSide) -> bool:
+    """Whether `probe` itself gives the probe rows without a match: it can tell when no other condition and no other
+    build rows have a say."""
+    return side.whole and side.shape.residual is None and side.shape.kind in _WITH_UNMATCHED
 
 
 def flags(count: int, matched: Sequence[pa.Array]) -> pa.Array:
-    """Booleans for the rows of a batch: which of them are in `matched`."""
+    """Booleans for the rows of a batch: which of them `matched` tells of."""
     if not matched:
         return pa.repeat(pa.scalar(False), count)
+    if pa.types.is_boolean(matched[0].type):
+        return matched[0]
     return row_flags(pa.concat_arrays(matched) if len(matched) > 1 else matched[0], count)
 
 
@@ -160,9 +234,9 @@ def unmatched_output(side: BuildSide, batch: pa.RecordBatch, has_match: pa.Array
     shape = side.shape
     match shape.kind:
         case "probe_outer" | "full" | "single":
-            rows = pc.indices_nonzero(pc.invert(has_match))
+            rows = pc.indices_nonzero(pc.invert(has_match)).cast(pa.int32())
             if len(rows):
-                yield side.output(batch, rows, None)
+                yield from side.output(batch, rows, None)
         case "probe_semi":
             yield from _rows(batch, has_match, shape.schema)
         case "probe_anti":
@@ -196,20 +270,13 @@ def check_single(matched: Sequence[pa.Array]) -> None:
 
 def build_output(side: BuildSide) -> Iterator[pa.RecordBatch]:
     """What the kind gives for whole build rows after all probing."""
-    kind = side.shape.kind
-    if kind not in BUILD_ROWS:
+    if side.shape.kind not in BUILD_ROWS:
         return
-    assert side.rows is not None
-    rows = side.table.marked(kind == "build_semi")
-    limit = side.settings.batch_rows
-    for start in range(0, len(rows), limit):
-        part = rows.slice(start, limit)
-        if kind in ("build_semi", "build_anti"):
-            taken = side.rows.take(part)
-            out = _batch([taken.column(n) for n in side.shape.schema.names], side.shape.schema, len(part))
-        else:
-            out = side.output(None, part, part)
-        yield from bounded(out, side.settings)
+    row = 0
+    while row < side.table.rows:
+        rows, row = side.table.marked(side.shape.kind == "build_semi", row, side.settings.batch_rows)
+        if len(rows):
+            yield from side.output(None, None, rows)
 
 
 def bounded(batch: pa.RecordBatch, settings: Settings) -> Iterator[pa.RecordBatch]:
@@ -222,13 +289,9 @@ def bounded(batch: pa.RecordBatch, settings: Settings) -> Iterator[pa.RecordBatc
 
 
 def _rows(batch: pa.RecordBatch, mask: pa.Array, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
-    kept = batch.filter(mask)
+    kept = (batch.select(schema.names) if schema.names else batch).filter(mask)
     if kept.num_rows:
         yield kept.select(schema.names)
-
-
-def _empty(schema: pa.Schema) -> pa.RecordBatch:
-    return pa.RecordBatch.from_arrays([pa.array([], f.type) for f in schema], schema=schema)
 
 
 def _batch(columns: list[pa.Array], schema: pa.Schema, count: int) -> pa.RecordBatch:

@@ -24,7 +24,7 @@ from sqlengine.tree import transform_up
 # A shared table takes its rows, their hashes and slots; it may use this share of the budget.
 _TABLE_SHARE = 0.35
 _TABLE_BYTES_PER_ROW = 32
-_TABLE_FACTOR = 1.6
+_TABLE_FACTOR = 1.0
 # Kinds whose answer has no row for a probe row without a match.
 _DROPS_UNMATCHED = frozenset({"inner", "build_outer", "probe_semi", "build_semi", "build_anti"})
 
@@ -41,7 +41,8 @@ def adapt(root: Operator, capacity: int, settings: Settings) -> Operator:
         if operator.kind in _DROPS_UNMATCHED and "dynamic_filters" not in settings.disabled_rules:
             probe = _narrowed(probe, operator, build)
         operator = operator.with_children((probe, build))
-        if operator.shared and table_bytes(build) > capacity * _TABLE_SHARE:
+        # NOT IN asks whether there is a NULL among all build rows: no partition knows, so the table stays one (and spills).
+        if operator.shared and not operator.null_aware and table_bytes(build) > capacity * _TABLE_SHARE:
             return _partitioned(operator, settings)
         return operator
 
