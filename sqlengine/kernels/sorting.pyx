@@ -16,17 +16,6 @@ from sqlengine.kernels.columns cimport Column, view
 
 
 cdef extern from "sort_keys.h" nogil:
-    cdef cppclass KeyColumn:
-        Column c
-        cbool desc
-        cbool nulls_first
-    cdef cppclass KeyRows:
-        uint8_t* data
-        void encode(const vector[KeyColumn]& keys, int64_t n) except +
-        int64_t begin(int64_t i)
-        int64_t length(int64_t i)
-        int64_t nbytes()
-        int compare(int64_t a, const KeyRows& other, int64_t b)
     cdef cppclass Chunks:
         void add(const KeyRows* keys)
         int64_t total()
@@ -49,9 +38,6 @@ cdef numbers(vector[int32_t]& found):
 
 cdef class SortKeys:
     """The keys of the rows of a batch. `columns` are flat arrays of one length (nested keys: see `flat_key`)."""
-
-    cdef KeyRows rows
-    cdef readonly int64_t length
 
     def __init__(self, columns, descending, nulls_first):
         cdef vector[KeyColumn] keys

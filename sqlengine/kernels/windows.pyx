@@ -1,51 +1,46 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
 # distutils: language = c++
 # distutils: extra_compile_args = -O3 -std=c++17
-"""Window functions over sorted rows: segments, the rows that functions pick, and sums over frames.
+"""Window functions over sorted rows: segments, and the sums, extremes and tree nodes of frames.
 
 All arrays are int64 without NULLs unless said otherwise; frames are half-open ranges of row numbers, several per row when
 rows are excluded from the middle.
 """
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uintptr_t
+from libc.string cimport memcpy, memset
+from libcpp cimport bool as cbool
 from libcpp.vector cimport vector
 
 import pyarrow as pa
 
 from sqlengine.kernels.columns cimport Column, view
+from sqlengine.kernels.sorting cimport KeyRows, SortKeys
 
-cdef extern from *:
-    """
-    #include <vector>
-    typedef __int128 wide;
-    // An iterative segment tree: the sum of any range in O(log n), without the error of differences of running sums.
-    template <class T> struct Sums {
-        std::vector<T> tree; int64_t n;
-        Sums(int64_t n_) : tree(2 * n_ + 2), n(n_) {}
-        void build() { for (int64_t i = n - 1; i > 0; i--) tree[i] = tree[2 * i] + tree[2 * i + 1]; }
-        T sum(int64_t l, int64_t r) const {
-            T left = 0, right = 0;
-            for (l += n, r += n; l < r; l >>= 1, r >>= 1) {
-                if (l & 1) left = left + tree[l++];
-                if (r & 1) right = tree[--r] + right;
-            }
-            return left + right;
-        }
-    };
-    """
-    ctypedef int wide "wide"
+cdef extern from "frames.h" nogil:
+    ctypedef int wide "int128"
     cdef cppclass DoubleSums "Sums<double>":
+        DoubleSums(int64_t n)
         vector[double] tree
-        DoubleSums(int64_t n) nogil
-        void build() nogil
-        double sum(int64_t l, int64_t r) nogil
-    cdef cppclass WideSums "Sums<wide>":
+        void build()
+        double sum(int64_t l, int64_t r)
+    cdef cppclass WideSums "Sums<int128>":
+        WideSums(int64_t n)
         vector[wide] tree
-        WideSums(int64_t n) nogil
-        void build() nogil
-        wide sum(int64_t l, int64_t r) nogil
+        void build()
+        wide sum(int64_t l, int64_t r)
+    cdef cppclass Extremes:
+        Extremes(const KeyRows& keys, const uint8_t* mask, int64_t mask_offset, cbool greatest)
+        int64_t best(int64_t l, int64_t r)
+        int64_t better(int64_t a, int64_t b)
+    cdef cppclass TreeNodes:
+        vector[vector[int32_t]] nodes
+        vector[vector[int32_t]] queries
+        TreeNodes(int levels)
+        int64_t add(int64_t l, int64_t r, int32_t query)
 
 cdef extern from "columns.h" nogil:
+    cbool is_valid(const Column& c, int64_t row)
     int64_t read_int(const Column& c, int64_t row)
     double read_float(const Column& c, int64_t row)
     wide read_decimal(const Column& c, int64_t row)
@@ -86,57 +81,214 @@ def counts_before(mask):
     return pa.Int64Array.from_buffers(pa.int64(), n + 1, [None, buffer])
 
 
-def frame_sums(values, frames):
-    """Per row the sum of `values` over its frames. `values` without NULLs: float64 gives float64, decimal128(38, s) the
-    same type. OverflowError is up to the caller: sums of 38 digits wrap only beyond 2^127."""
-    cdef Column c = view(values)
-    cdef int64_t n = c.length, i
-    cdef vector[const int64_t*] s, e
-    cdef DoubleSums* d
-    cdef WideSums* w
-    cdef double dv
-    cdef wide wv
-    cdef size_t k
-    cdef double* doubles
-    cdef wide* out
-    for a, b in frames:
-        s.push_back(longs(a))
-        e.push_back(longs(b))
-    if pa.types.is_floating(values.type):
-        buffer = pa.allocate_buffer(8 * n)
-        doubles = <double*><uintptr_t>buffer.address
-        d = new DoubleSums(n)
-        try:
+cdef class SumTree:
+    """Sums of ranges of rows. `values`: float64 or decimal128 without NULLs, zero where `mask` (booleans without NULLs)
+    is false. Not by differences of running sums: doubles would keep the error of what has left the range."""
+
+    cdef DoubleSums* doubles
+    cdef WideSums* wides
+    cdef object type_
+    cdef int64_t n
+    cdef object counts
+    cdef cbool built
+
+    def __cinit__(self, values, mask):
+        cdef Column c = view(values)
+        cdef int64_t i
+        self.type_ = values.type
+        self.n = c.length
+        self.counts = counts_before(mask)
+        if pa.types.is_floating(values.type):
+            self.doubles = new DoubleSums(self.n)
             with nogil:
-                for i in range(n):
-                    d.tree[n + i] = read_float(c, i)
-                d.build()
-                for i in range(n):
-                    dv = 0
-                    for k in range(s.size()):
-                        if s[k][i] < e[k][i]:
-                            dv = dv + d.sum(s[k][i], e[k][i])
+                for i in range(self.n):
+                    self.doubles.tree[self.n + i] = read_float(c, i)
+        else:
+            self.wides = new WideSums(self.n)
+            with nogil:
+                for i in range(self.n):
+                    self.wides.tree[self.n + i] = read_decimal(c, i)
+
+    def __dealloc__(self):
+        del self.doubles
+        del self.wides
+
+    def query(self, starts, ends):
+        """(sum or NULL where no row counts, int64 rows that count) for each range [start, end) of rows; int64 without
+        NULLs. A range that goes on from the one before costs only its new rows."""
+        cdef int64_t m = len(starts), i, j, low, high, last_low = -1, last_high = -1
+        cdef const int64_t* s = longs(starts) if m else NULL
+        cdef const int64_t* e = longs(ends) if m else NULL
+        cdef const int64_t* before = longs(self.counts)
+        cdef double dv = 0
+        cdef wide wv = 0
+        if not self.built:
+            with nogil:
+                if self.doubles != NULL:
+                    self.doubles.build()
+                else:
+                    self.wides.build()
+            self.built = True
+        counted = pa.allocate_buffer(8 * m)
+        bits = pa.allocate_buffer((m + 7) // 8)
+        summed = pa.allocate_buffer((8 if self.doubles != NULL else 16) * m)
+        cdef int64_t* counts = <int64_t*><uintptr_t>counted.address
+        cdef uint8_t* valid = <uint8_t*><uintptr_t>bits.address
+        cdef double* doubles = <double*><uintptr_t>summed.address
+        cdef wide* wides = <wide*><uintptr_t>summed.address
+        with nogil:
+            memset(valid, 0, (m + 7) // 8)
+            for i in range(m):
+                low = s[i]
+                high = e[i]
+                if low >= high:
+                    counts[i] = 0
+                    if self.doubles != NULL:
+                        doubles[i] = 0
+                    else:
+                        wides[i] = 0
+                    continue
+                counts[i] = before[high] - before[low]
+                if counts[i]:
+                    valid[i >> 3] |= <uint8_t>(1 << (i & 7))
+                if low == last_low and high >= last_high and high - last_high <= 32:
+                    for j in range(last_high, high):
+                        if self.doubles != NULL:
+                            dv = dv + self.doubles.tree[self.n + j]
+                        else:
+                            wv = wv + self.wides.tree[self.n + j]
+                elif self.doubles != NULL:
+                    dv = self.doubles.sum(low, high)
+                else:
+                    wv = self.wides.sum(low, high)
+                last_low = low
+                last_high = high
+                if self.doubles != NULL:
                     doubles[i] = dv
-        finally:
-            del d
-        return pa.Array.from_buffers(values.type, n, [None, buffer])
-    buffer = pa.allocate_buffer(16 * n)
-    out = <wide*><uintptr_t>buffer.address
-    w = new WideSums(n)
+                else:
+                    wides[i] = wv
+        sums = pa.Array.from_buffers(self.type_, m, [bits, summed])
+        return sums, pa.Int64Array.from_buffers(pa.int64(), m, [None, counted])
+
+
+cdef class ExtremeTree:
+    """The rows with the least (or `greatest`) key of ranges of rows, of those where `mask` (booleans without NULLs) is true; the first
+    of equals."""
+
+    cdef Extremes* tree
+    cdef object kept
+
+    def __cinit__(self, SortKeys keys, mask, cbool greatest):
+        cdef Column c = view(mask)
+        self.kept = (keys, mask)
+        self.tree = new Extremes(keys.rows, c.data, c.offset, greatest)
+
+    def __dealloc__(self):
+        del self.tree
+
+    def query(self, starts, ends):
+        """int64 row of each range, -1 where there is none."""
+        cdef int64_t m = len(starts), i, low, high, last_low = -1, last_high = -1, best = -1
+        cdef const int64_t* s = longs(starts) if m else NULL
+        cdef const int64_t* e = longs(ends) if m else NULL
+        buffer = pa.allocate_buffer(8 * m)
+        cdef int64_t* out = <int64_t*><uintptr_t>buffer.address
+        with nogil:
+            for i in range(m):
+                low = s[i]
+                high = e[i]
+                if low >= high:
+                    out[i] = -1
+                    continue
+                if low == last_low and high >= last_high:
+                    if high > last_high:
+                        best = self.tree.better(best, self.tree.best(last_high, high))
+                else:
+                    best = self.tree.best(low, high)
+                last_low = low
+                last_high = high
+                out[i] = best
+        return pa.Int64Array.from_buffers(pa.int64(), m, [None, buffer])
+
+
+def tree_nodes(starts, ends, int levels, int64_t first, int64_t limit):
+    """Which nodes of a tree of 16 children each make up ranges of leaves (int64): (the query after the last one, and per level
+    int32 nodes with the int32 number of their query counted from `first`), of queries from `first` on, at least one and until about
+    `limit` nodes."""
+    cdef const int64_t* s = longs(starts)
+    cdef const int64_t* e = longs(ends)
+    cdef int64_t m = len(starts), i = first, total = 0
+    cdef TreeNodes* found = new TreeNodes(levels)
     try:
         with nogil:
-            for i in range(n):
-                w.tree[n + i] = read_decimal(c, i)
-            w.build()
-            for i in range(n):
-                wv = 0
-                for k in range(s.size()):
-                    if s[k][i] < e[k][i]:
-                        wv = wv + w.sum(s[k][i], e[k][i])
-                out[i] = wv
+            while i < m and (i == first or total < limit):
+                total += found.add(s[i], e[i], <int32_t>(i - first))
+                i += 1
+        return i, [(int32s(found.nodes[k]), int32s(found.queries[k])) for k in range(levels)]
     finally:
-        del w
-    return pa.Array.from_buffers(values.type, n, [None, buffer])
+        del found
+
+
+cdef int32s(vector[int32_t]& found):
+    cdef int64_t n = found.size()
+    buffer = pa.allocate_buffer(4 * n)
+    if n:
+        memcpy(<void*><uintptr_t>buffer.address, found.data(), 4 * n)
+    return pa.Int32Array.from_buffers(pa.int32(), n, [None, buffer])
+
+
+cdef int64s(vector[int64_t]& found):
+    cdef int64_t n = found.size()
+    buffer = pa.allocate_buffer(8 * n)
+    if n:
+        memcpy(<void*><uintptr_t>buffer.address, found.data(), 8 * n)
+    return pa.Int64Array.from_buffers(pa.int64(), n, [None, buffer])
+
+
+def places_of(positions, firsts):
+    """(int32 page, int32 row in it) of row numbers (int64, NULL: row -1 of page 0) that run on over pages; `firsts`: the
+    number of the first row of each page, then that of all rows."""
+    cdef Column c = view(positions)
+    cdef vector[int64_t] f = firsts
+    cdef int64_t n = c.length, i, p
+    cdef int64_t pages = f.size() - 1, at = 0, low, high, middle
+    a = pa.allocate_buffer(4 * n)
+    b = pa.allocate_buffer(4 * n)
+    cdef int32_t* which = <int32_t*><uintptr_t>a.address
+    cdef int32_t* rows = <int32_t*><uintptr_t>b.address
+    with nogil:
+        for i in range(n):
+            if not is_valid(c, i):
+                which[i] = 0
+                rows[i] = -1
+                continue
+            p = read_int(c, i)
+            if not (f[at] <= p < f[at + 1]):
+                low = 0
+                high = pages - 1
+                while low < high:
+                    middle = (low + high + 1) // 2
+                    if f[middle] <= p:
+                        low = middle
+                    else:
+                        high = middle - 1
+                at = low
+            which[i] = <int32_t>at
+            rows[i] = <int32_t>(p - f[at])
+    return pa.Int32Array.from_buffers(pa.int32(), n, [None, a]), pa.Int32Array.from_buffers(pa.int32(), n, [None, b])
+
+
+def running_numbers(marks):
+    """int64: for booleans (no NULLs) of n rows how many are true up to and with each, less one."""
+    cdef Column c = view(marks)
+    cdef int64_t n = c.length, i, total = -1
+    buffer = pa.allocate_buffer(8 * n)
+    cdef int64_t* out = <int64_t*><uintptr_t>buffer.address
+    with nogil:
+        for i in range(n):
+            total += (c.data[(c.offset + i) >> 3] >> ((c.offset + i) & 7)) & 1
+            out[i] = total
+    return pa.Int64Array.from_buffers(pa.int64(), n, [None, buffer])
 
 
 def expand(frames, int64_t start, int64_t limit):
@@ -159,37 +311,4 @@ def expand(frames, int64_t start, int64_t limit):
                     rows.push_back(j)
                     groups.push_back(<int32_t>(i - start))
             i += 1
-    return i, pa.array([row for row in rows], pa.int64()), pa.array([group for group in groups], pa.int32())
-
-
-def pick(frames, counts, nth, backwards):
-    """int64: per row the place (among the eligible rows, in order) of the `nth` (from 1) eligible row of its
-    frames, counted from the end with `backwards`; -1 if there is none. `counts` as of `counts_before` for the eligible rows."""
-    cdef vector[const int64_t*] s, e
-    cdef const int64_t* before = longs(counts)
-    cdef const int64_t* wanted = longs(nth)
-    cdef int64_t n = len(nth), i, left, have, place
-    cdef int k, count, at
-    cdef bint reverse = backwards
-    for a, b in frames:
-        s.push_back(longs(a))
-        e.push_back(longs(b))
-    count = s.size()
-    values = pa.allocate_buffer(8 * n)
-    cdef int64_t* out = <int64_t*><uintptr_t>values.address
-    with nogil:
-        for i in range(n):
-            left = wanted[i]
-            place = -1
-            if left >= 1:
-                for k in range(count):
-                    at = count - 1 - k if reverse else k
-                    if s[at][i] >= e[at][i]:
-                        continue
-                    have = before[e[at][i]] - before[s[at][i]]
-                    if left <= have:
-                        place = before[e[at][i]] - left if reverse else before[s[at][i]] + left - 1
-                        break
-                    left -= have
-            out[i] = place
-    return pa.Int64Array.from_buffers(pa.int64(), n, [None, values])
+    return i, int64s(rows), int32s(groups)

@@ -1,28 +1,42 @@
 """Window functions.
 
 1. Rows are sorted by the partition's columns and the order (`SortedRuns`, spilling).
-2. Pieces of whole partitions are taken from the sorted stream; for a piece the bounds of each row's partition, peers
-   and frame are found once per frame, then each call is computed for all rows of the piece (`window_values`).
+2. Pieces of whole partitions are taken from the sorted stream. For a piece the bounds of each row's partition and peers
+   are found once, then each call is computed for all rows of the piece (`window_values`).
+3. A partition for which no memory is left is cut into pages, in memory and then on disk, and each page's values are
+   computed from what the pages say about each other (`window_pages`).
 
-Held: what the sort holds, then a piece with its working copies. A partition that does not fit in memory is an error
-that says so. Output is in the sorted order.
+Held: what the sort holds, and a piece with its working copies, or the last pages used. Worst case: every row is written
+and read twice, once as a run and once as a page; an aggregate that needs all values of frames that move (a list, a
+quantile) must fit the rows of one frame. Output is in the sorted order.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
 
 from sqlengine.expr.statistics import Stats
+from sqlengine.kernels.sorting import SortKeys
+from sqlengine.operators.aggregate_spec import AggregateSpec
 from sqlengine.operators.base import SINGLE, Batches, Distribution, MemoryNeed, Operator
 from sqlengine.operators.external_sort import order_text, sort_need, sorted_stream
-from sqlengine.operators.whole_groups import bounded, whole_groups
-from sqlengine.operators.window_values import Partitions, WindowSpec, window_values
+from sqlengine.operators.frame_tree import has_tree
+from sqlengine.operators.sorted_aggregate import SortedAggregate
+from sqlengine.operators.whole_groups import bounded, joined
+from sqlengine.operators.window_pages import PagedPartition, PagedRows
+from sqlengine.operators.window_source import HeldRows, Span, WindowSource
+from sqlengine.operators.window_values import WindowSpec, window_values
 from sqlengine.runtime.sort_column import SortColumn
+from sqlengine.runtime.sorted_runs import sort_keys
 from sqlengine.runtime.task import Task
 from sqlengine.settings import Settings
+
+_PIECES = 8  # batches that one piece with its working copies may take
+_ROW_BYTES = 160  # bounds of partition, peers and frame, and what is computed from them
+_CALL_BYTES = 64  # a row's node in a tree, and its value
 
 
 @dataclass(frozen=True)
@@ -35,17 +49,148 @@ class WindowRows(Operator):
 
     def run(self, inputs: Sequence[Batches], task: Task) -> Batches:
         by = (*(SortColumn(key) for key in self.partition_by), *self.order_by)
+        reservation = task.reservation(self)
+        # Room for one piece or the pages in use; the sort shall not take it.
+        kept = _PIECES * task.settings.batch_bytes
+        kept = kept if reservation.try_grow(kept) else 0
         rows = sorted_stream(self, by, inputs[0], task) if by else inputs[0]
-        for piece in whole_groups(rows, self.partition_by, task.reservation(self), factor=4 + len(self.calls)):
-            task.cancel.check()
-            partitions = Partitions(piece, self.partition_by, self.order_by)
-            values = {call.output: window_values(call, partitions) for call in self.calls}
-            columns = [values[f.name].cast(f.type) if f.name in values else piece.column(f.name) for f in self.schema]
-            result = pa.RecordBatch.from_arrays(columns, schema=self.schema)
-            yield from bounded(result, task.settings.batch_rows, task.settings.batch_bytes)
+        try:
+            for piece in self._pieces(rows, kept, task):
+                task.cancel.check()
+                if isinstance(piece, PagedPartition):
+                    try:
+                        for span in piece.spans():
+                            task.cancel.check()
+                            yield from self._computed(span, piece, task)
+                    finally:
+                        task.metrics(self).spilled_bytes += piece.spilled_bytes
+                        piece.close()
+                else:
+                    source = HeldRows(piece, self.partition_by, self.order_by)
+                    yield from self._computed(source.span, source, task)
+        finally:
+            reservation.shrink(kept)
+
+    def _computed(self, span: Span, source: WindowSource, task: Task) -> Batches:
+        settings = task.settings
+        held = task.reservation(self)
+        values = {call.output: window_values(call, span, source, held, settings.batch_bytes) for call in self.calls}
+        columns = [values[f.name].cast(f.type) if f.name in values else span.rows.column(f.name) for f in self.schema]
+        result = pa.RecordBatch.from_arrays(columns, schema=self.schema)
+        yield from bounded(result, settings.batch_rows, settings.batch_bytes)
+
+    def _cost(self, batch: pa.RecordBatch) -> int:
+        return int(3 * batch.nbytes + (_ROW_BYTES + _CALL_BYTES * len(self.calls)) * batch.num_rows)
+
+    def _pieces(self, rows: Batches, free: int, task: Task) -> Iterator[pa.RecordBatch | PagedPartition]:
+        """Whole partitions: several in a batch, or one in pages. `free` bytes are reserved already."""
+        reservation = task.reservation(self)
+        by = tuple(SortColumn(key) for key in self.partition_by)
+        pending: list[pa.RecordBatch] = []  # of one partition, all rows so far
+        pages: PagedPartition | None = None
+        last: SortKeys | None = None
+        held = used = 0
+        try:
+            for batch in self._cut(rows, task.settings):
+                first, cut = 0, 0
+                if by:
+                    keys = sort_keys(batch, by)
+                    starts = keys.starts()
+                    continues = last is not None and keys.compare(0, last, 0) == 0
+                    cut = starts[-1].as_py()
+                    first = 0 if not continues else (starts[1].as_py() if len(starts) > 1 else batch.num_rows)
+                    last = sort_keys(batch.slice(batch.num_rows - 1), by)
+                elif pending or pages is not None:
+                    first = batch.num_rows
+                if pages is not None:
+                    if first:
+                        pages.add(batch.slice(0, first))
+                    if first == batch.num_rows:
+                        continue
+                    pages.finish()
+                    yield pages
+                    pages = None
+                    batch, cut = batch.slice(first), cut - first
+                elif first == 0 and pending:
+                    yield joined(pending)
+                    pending, used = [], 0
+                if cut:
+                    yield joined([*pending, batch.slice(0, cut)])
+                    pending, used = [], 0
+                    batch = batch.slice(cut)
+                if not pending:
+                    reservation.shrink(held)
+                    held = 0
+                used += self._cost(batch)
+                more = max(0, used - free - held)
+                if more and not reservation.try_grow(more):
+                    pages = self._paged(task)
+                    for part in pending:
+                        pages.add(part)
+                    pages.add(batch)
+                    pending, used = [], 0
+                    reservation.shrink(held)
+                    held = 0
+                    continue
+                held += more
+                pending.append(batch)
+            if pages is not None:
+                pages.finish()
+                yield pages
+                pages = None
+            elif pending:
+                yield joined(pending)
+        finally:
+            reservation.shrink(held)
+            if pages is not None:
+                pages.close()
+
+    def _cut(self, rows: Batches, settings: Settings) -> Batches:
+        """The rows in batches of which one with its working copies takes about half of the room that is kept for it."""
+        for batch in rows:
+            parts = max(1, -(-2 * self._cost(batch) // (_PIECES * settings.batch_bytes)))
+            step = max(1, batch.num_rows // parts)
+            for start in range(0, batch.num_rows, step):
+                yield batch.slice(start, step)
+
+    def _paged(self, task: Task) -> PagedPartition:
+        schema = self.inputs[0].schema
+        reservation = task.reservation(self)
+        asked = {c.key for c in self.order_by}
+        trees: list[AggregateSpec] = []
+        for call in self.calls:
+            asked |= call.columns()
+            spec = call.aggregate_spec()
+            if call.aggregate and has_tree(spec) and not call.picked:
+                trees.append(spec)
+        # Up to four pages with their trees are in use at a time.
+        row = _ROW_BYTES + _CALL_BYTES * len(self.calls)
+        size = _PIECES * task.settings.batch_bytes // 10
+        return PagedPartition(
+            schema,
+            self.order_by,
+            sorted(asked),
+            trees,
+            sorted({key for call in self.calls if (key := call.counted()) is not None}),
+            max(1, min(task.settings.batch_rows, size // row)),
+            max(1, size // 3),
+            lambda shown: PagedRows(shown, reservation, task.spill, "WindowRows"),
+            lambda spec, rows: self._over_all(spec, rows, task),
+        )
+
+    def _over_all(self, spec: AggregateSpec, rows: Batches, task: Task) -> pa.Array:
+        """A call over the whole of a partition in pages: an aggregation of its own, which spills as that does."""
+        schema = pa.schema([pa.field(spec.output, spec.type)])
+        operator = SortedAggregate((self.inputs[0],), schema, (), (spec,))
+        task.declare(operator, 0, True)
+        with task.reservation(operator):
+            return next(iter(operator.run([rows], task))).column(0)
 
     def memory(self, inputs: Sequence[Stats], settings: Settings) -> MemoryNeed:
-        return sort_need(inputs[0], settings)
+        need = sort_need(inputs[0], settings)
+        piece = _PIECES * settings.batch_bytes
+        ideal = None if need.ideal is None else need.ideal + piece
+        return MemoryNeed(need.floor + piece, ideal, True, "rows to sort, twice, and one piece with its values")
 
     def stats(self, inputs: Sequence[Stats]) -> Stats:
         return Stats(inputs[0].rows, inputs[0].bytes + 8 * len(self.calls) * inputs[0].rows, inputs[0].columns)

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pytest
 
 from sqlengine.operators.literal_rows import LiteralRows
+from sqlengine.operators.window_pages import PagedPartition
 from sqlengine.operators.window_rows import WindowRows
 from sqlengine.operators.window_values import WindowSpec
 from sqlengine.runtime.sort_column import SortColumn
@@ -41,10 +42,17 @@ def _table(rows: int = 400) -> pa.Table:
     )
 
 
-def _run(table: pa.Table, order: tuple[SortColumn, ...], call: WindowSpec, capacity: int = 1 << 28) -> list[Any]:
+def _run(
+    table: pa.Table,
+    order: tuple[SortColumn, ...],
+    call: WindowSpec,
+    capacity: int = 1 << 28,
+    parts: tuple[str, ...] = ("p",),
+    batch_bytes: int = 8192,
+) -> list[Any]:
     schema = table.schema.append(pa.field("out", call.type))
-    operator = WindowRows((LiteralRows((), table.schema, ()),), schema, ("p",), order, (call,))
-    task = standalone_task(Settings(batch_rows=100, batch_bytes=8192, threads=1), capacity, capacity // 2)
+    operator = WindowRows((LiteralRows((), table.schema, ()),), schema, parts, order, (call,))
+    task = standalone_task(Settings(batch_rows=100, batch_bytes=batch_bytes, threads=1), capacity, capacity // 2)
     task.declare(operator, capacity // 2, True)
     found = [row for batch in operator.run([iter(table.to_batches(50))], task) for row in batch.to_pylist()]
     if capacity < 1 << 20:
@@ -147,6 +155,22 @@ def test_window_as_duckdb(sql: str, order: tuple[SortColumn, ...], call: WindowS
     t = _table()
     wanted = [row[0] for row in duckdb.execute(f"select {sql} from t order by i").fetchall()]
     _same(_run(t, order, call), wanted)
+
+
+@pytest.mark.parametrize("parts", [(), ("p",)])
+@pytest.mark.parametrize(("sql", "order", "call"), CASES, ids=[case[0][:40] for case in CASES])
+def test_pages_give_the_same_values(
+    sql: str, order: tuple[SortColumn, ...], call: WindowSpec, parts: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paged = []
+    finish = PagedPartition.finish
+    monkeypatch.setattr(PagedPartition, "finish", lambda self: (paged.append(len(self._pages)), finish(self))[1])
+    t = _table(3000)
+    if not parts:
+        sql = sql.replace("partition by p", "")
+    wanted = [row[0] for row in duckdb.execute(f"select {sql} from t order by i").fetchall()]
+    _same(_run(t, order, call, 200_000, parts), wanted)
+    assert paged and max(paged) > 8
 
 
 def test_spilled_sort_gives_the_same_values() -> None:
