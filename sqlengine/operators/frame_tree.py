@@ -1,10 +1,10 @@
 """Aggregates over ranges of rows: one tree per call, which answers any range in O(log n).
 
 Every aggregate with a mergeable state can be asked: the answer is the state (`state_fields`), one row per range, so
-that answers of several trees (the parts of a frame with EXCLUDE, the pages of a partition on disk) are merged as partial
-aggregates are. Sums, counts, averages and extremes have trees of their own in the kernel; the others use a tree of 16
-children whose nodes are states. Held: 32 bytes a row and call. Source: Leis et al., "Efficient Processing of Window
-Functions in Analytical SQL Queries", VLDB 2015.
+that answers of several trees (the parts of a frame with EXCLUDE, the pages of a partition on disk) are merged as
+partial aggregates are. Sums, counts, averages and extremes have trees of their own in the kernel; the others use a tree
+of 16 children whose nodes are states. Held: 32 bytes a row and call. Source: Leis et al., "Efficient Processing of
+Window Functions in Analytical SQL Queries", VLDB 2015.
 """
 
 from __future__ import annotations

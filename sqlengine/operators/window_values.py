@@ -269,12 +269,13 @@ def _written_out(
     keys = sorted({*spec.args, *(c.key for c in spec.order_by), *([spec.filter] if spec.filter else [])})
     count = len(frames[0][0])
     sample = source.take(keys, pa.array([0], pa.int64()))
-    limit = max(1024, min(_EXPANDED_ROWS, batch_bytes // max(1, sample.nbytes)))
+    # The rows of the frames by number, their values, and the values in order. One batch of that is in the operator's room.
+    width = 20 + 3 * sample.nbytes
+    limit = max(1, min(_EXPANDED_ROWS, batch_bytes // width))
     done = 0
     while done < count:
         end, rows, groups = expand(frames, done, limit)
-        # The rows of the frames by number, their values, and the values in order.
-        need = 20 * len(rows) + 3 * len(rows) * sample.nbytes
+        need = max(0, width * len(rows) - batch_bytes)
         held.grow(need)
         try:
             yield group_values(spec, source.take(keys, rows), groups, end - done)
