@@ -20,13 +20,17 @@ from sqlengine.settings import Settings
 class ConcatStreams(Operator):
     def run(self, inputs: Sequence[Batches], task: Task) -> Batches:
         for number, stream in enumerate(inputs):
+            # The order tags of an input count within this input only: (number,), or (number, tag) once it sets one.
+            # An input without rows leaves one too, because what comes above may give rows at the end.
+            tag: tuple[int, ...] = (number,)
+            task.position = tag
             for batch in stream:
-                # Whatever order tag the input set counts only within this input.
-                task.position = (number, task.position)
+                tag = _tagged(number, tag, task)
                 if self.schema.names:
                     yield pa.RecordBatch.from_arrays(batch.columns, schema=self.schema)
                 else:
                     yield batch
+            _tagged(number, tag, task)
 
     def memory(self, inputs: Sequence[Stats], settings: Settings) -> MemoryNeed:
         return MemoryNeed.streaming(settings, batches=1)
@@ -36,3 +40,12 @@ class ConcatStreams(Operator):
 
     def stats(self, inputs: Sequence[Stats]) -> Stats:
         return Stats(sum(s.rows for s in inputs), sum(s.bytes for s in inputs), {}, inputs[0].origin)
+
+
+def _tagged(number: int, tag: tuple[int, ...], task: Task) -> tuple[int, ...]:
+    """The tag of this union for what its input has set since `tag` was set here."""
+    if task.position is not tag:
+        inner = task.position
+        tag = (number, *(inner if isinstance(inner, tuple) else (inner,)))
+        task.position = tag
+    return tag
