@@ -23,6 +23,7 @@ from sqlengine.operators.exchange import Exchange, HeldInput, HeldPlan, StageInp
 from sqlengine.physical.adapt import adapt
 from sqlengine.physical.fit import Needs, fit, pipeline, units, width
 from sqlengine.physical.key_summary import KeySummary
+from sqlengine.physical.shared_tables import with_room_for_tables
 from sqlengine.physical.stages import after_stage, next_seam
 from sqlengine.runtime.cancel import Cancel
 from sqlengine.runtime.memory import MemoryPool, TaskMemory
@@ -55,10 +56,12 @@ class LocalBackend:
         self._held: dict[str, int] = {}
 
     def run(self, root: Operator) -> Batches:
+        capacity, settings = self._context.pool.capacity, self._context.settings
         try:
             while (seam := next_seam(root)) is not None:
                 root = self._run_stage(root, seam)
-                root = adapt(root, self._context.pool.capacity, self._context.settings)
+                root = adapt(root, capacity, settings)
+                root = with_room_for_tables(root, capacity, settings)
             self._context.profile.stages.append(("result", root))
             with Pipeline(self, root, self._context) as running:
                 yield from running.stream()

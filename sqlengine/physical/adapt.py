@@ -41,9 +41,10 @@ def adapt(root: Operator, capacity: int, settings: Settings) -> Operator:
         if operator.kind in _DROPS_UNMATCHED and "dynamic_filters" not in settings.disabled_rules:
             probe = _narrowed(probe, operator, build)
         operator = operator.with_children((probe, build))
-        # NOT IN asks whether there is a NULL among all build rows: no partition knows, so the table stays one (and spills).
+        # NOT IN asks whether there is a NULL among all build rows: no partition knows, so the table stays one (and
+        # spills).
         if operator.shared and not operator.null_aware and table_bytes(build) > capacity * _TABLE_SHARE:
-            return _partitioned(operator, settings)
+            return partitioned(operator, settings)
         return operator
 
     return transform_up(root, change)
@@ -54,7 +55,8 @@ def table_bytes(build: StageInput) -> float:
     return build.bytes * _TABLE_FACTOR + build.rows * _TABLE_BYTES_PER_ROW
 
 
-def _partitioned(join: HashJoin, settings: Settings) -> Operator:
+def partitioned(join: HashJoin, settings: Settings) -> Operator:
+    """Both sides exchanged by their keys, each task with a table of its own that can spill."""
     probe, build = join.inputs
     sides = (
         Exchange((probe,), probe.schema, Distribution("hash", join.probe_keys), settings.partitions),
@@ -73,7 +75,8 @@ def _narrowed(probe: Operator, join: HashJoin, build: StageInput) -> Operator:
 
 
 def _push(operator: Operator, key: str, bound: Bounds) -> Operator:
-    """The operator with `bound` on column `key` moved into the scan that the column comes from, if it comes from one."""
+    """The operator with `bound` on column `key` moved into the scan that the column comes from, if it comes from
+    one."""
     match operator:
         case ScanSplits():
             for name, given in operator.columns:

@@ -21,8 +21,9 @@ from sqlengine.settings import Settings
 # Without a setting, a batch is this share of what operators share, within bounds.
 _BATCH_SHARE = 128
 _USUAL_BATCH, _LARGEST_BATCH = 256 << 10, 16 << 20
-# To fit a small budget batches may become this small, whatever was asked for.
-SMALLEST_BATCH = 64 << 10
+# To fit a small budget batches may become this small, whatever was asked for: what is promised before a query runs, and
+# what a run may go down to when real sizes bring in other operators than the estimates did.
+_PROMISED_BATCH, _LAST_BATCH = 64 << 10, 16 << 10
 
 
 def resolved(settings: Settings, capacity: int) -> Settings:
@@ -112,11 +113,12 @@ def fit(
     capacity: int,
     seam: Exchange | HeldPlan | None = None,
     needs: Needs | None = None,
+    promised: bool = False,
 ) -> Fitted:
     """The widest form of the pipeline `root` whose floor fits. With a `seam` it runs in several tasks, each of which
-    writes to it."""
+    writes to it. With `promised` some room is left for surprises."""
     needs = needs or Needs(root)
-    smallest = min(settings.batch_bytes, SMALLEST_BATCH)
+    smallest = min(settings.batch_bytes, _PROMISED_BATCH if promised else _LAST_BATCH)
     while True:
         for threads in range(settings.threads, 0, -1):
             chosen = replace(settings, threads=threads)

@@ -23,6 +23,7 @@ from sqlengine.operators.hash_join import HashJoin
 from sqlengine.operators.recursive_union import RecursiveUnion
 from sqlengine.physical.adapt import adapt
 from sqlengine.physical.fit import Fitted, Needs, fit, pipeline, resolved, units, width
+from sqlengine.physical.shared_tables import with_room_for_tables
 from sqlengine.physical.stages import after_stage, next_seam
 from sqlengine.runtime.process_watch import limit_for, operator_budget
 from sqlengine.settings import Settings
@@ -116,7 +117,7 @@ def forecast(plan: Planner, settings: Settings, limit: int, weight: int) -> Memo
         _consume(child, held)
         held[len(stages)] = max(0, stage.output - int(stage.output_spill / _ON_DISK))
         root = after_stage(root, seam, len(stages), stats)
-        root = adapt(root, capacity, chosen)
+        root = with_room_for_tables(adapt(root, capacity, chosen), capacity, chosen)
         stages.append(stage)
     stages.append(_stage("result", root, chosen, capacity, None, held))
     return MemoryForecast(chosen, limit, weight, capacity, tuple(stages))
@@ -205,7 +206,7 @@ def _stage(
     held: dict[int, int],
 ) -> StageForecast:
     needs = Needs(root)
-    fitted = fit(root, settings, capacity, seam, needs)
+    fitted = fit(root, settings, capacity, seam, needs, promised=True)
     tasks = width(root, fitted.settings.threads) if seam is not None else 1
     wants = _wants(root, needs, fitted, tasks, 0)
     output = int(needs.stats(root).bytes) if seam is not None else 0

@@ -6,7 +6,8 @@ means "spill your own". Above the floors the rest of the pool is shared fairly: 
 equal part while others that can spill are open, so that a late operator still finds room.
 
 One exception to "nobody forces another to spill": finished stage outputs (`register_evictable`), inside which no
-operator runs, are pushed to disk before a task waits. That is done outside the lock, since it writes files.
+operator runs, are pushed to disk before a task waits, and before `grow` fails. That is done outside the lock, since it
+writes files.
 
 Floors of a task are held by its `TaskMemory`; a reservation uses its floor first and the pool's free bytes after it.
 
@@ -110,7 +111,7 @@ class MemoryPool:
                 self._freed.notify_all()
 
     def evict(self) -> bool:
-        """Write one finished stage output to disk; false when there is none in memory. Not for a running task."""
+        """Write one finished stage output to disk (what is being read stays); false when there is none in memory."""
         with self._lock:
             return self._evict()
 
@@ -238,10 +239,14 @@ class Reservation:
             return True
 
     def grow(self, n: int) -> None:
-        """Take `n` more bytes or raise MemoryLimitError with the top holders."""
-        if self.try_grow(n):
-            return
+        """Take `n` more bytes, for which finished stages are written to disk if need be, or raise MemoryLimitError with
+        the top holders."""
         pool = self._pool
+        while not self.try_grow(n):
+            if not pool.evict():
+                break
+        else:
+            return
         raise MemoryLimitError(
             f"{self.operator} of {self._task.name} needs {format_bytes(n)} more (it has {format_bytes(self.size)}); "
             f"{format_bytes(pool.used)} of {format_bytes(pool.capacity)} are taken{holders_table(pool.holders()[:5])}",
