@@ -63,8 +63,8 @@ def _shared_joins(root: Operator) -> Iterator[HashJoin]:
     while stack:
         operator = stack.pop()
         # NOT IN has to see all build rows in one place; its operator spills by itself.
-        if isinstance(operator, HashJoin) and operator.shared and not operator.null_aware:
-            if isinstance(operator.inputs[1], StageInput):
+        match operator:
+            case HashJoin(shared=True, null_aware=False, inputs=(_, StageInput())):
                 yield operator
         if not isinstance(operator, Exchange) or operator.to.kind == "single":
             stack += operator.inputs
