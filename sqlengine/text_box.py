@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from sqlengine.relation import Relation
 
 _NARROWEST = 4
+_DRAWN = ("┌┬┐", "├┼┤", "└┴┘", "│", "─")
+_PLAIN = ("+++", "+++", "+++", "|", "-")
 
 
 def box(
@@ -24,8 +26,10 @@ def box(
     header: bool = True,
     footer: bool = True,
     max_width: int = 0,
+    plain: bool = False,
 ) -> int:
-    """Write the box, at most `max_width` columns wide (0: no bound); the number of rows."""
+    """Write the box, at most `max_width` columns wide (0: no bound), `plain` in ASCII; the number of rows."""
+    top, middle, bottom, bar, dash = _PLAIN if plain else _DRAWN
     count, rows, first = ends(relation, max_rows)
     hidden = count - len(rows)
     right = [is_right(type_) for type_ in relation.dtypes]
@@ -37,14 +41,14 @@ def box(
     if heads:
         size = widths([*(heads if header else []), *cells]) if header or cells else [0] * len(right)
         size = _fitted(size, max_width)
-        out.write(_line(size, "┌┬┐"))
+        out.write(_line(size, top, dash))
         if header:
-            out.write("".join(_row(texts, size, right) for texts in heads) + _line(size, "├┼┤"))
+            out.write("".join(_row(texts, size, right, bar) for texts in heads) + _line(size, middle, dash))
         for number, texts in enumerate(cells):
             if hidden and number == first:
-                out.write(_row(["·"] * len(size), size, right))
-            out.write(_row(texts, size, right))
-        out.write(_line(size, "└┴┘"))
+                out.write(_row(["." if plain else "·"] * len(size), size, right, bar))
+            out.write(_row(texts, size, right, bar))
+        out.write(_line(size, bottom, dash))
     if footer:
         left_out = f" ({hidden:,} not shown)" if hidden else ""
         out.write(f"{count:,} row{'' if count == 1 else 's'}{left_out}\n")
@@ -83,10 +87,10 @@ def _fitted(size: list[int], most: int) -> list[int]:
     return size
 
 
-def _line(size: Sequence[int], ends: str) -> str:
-    return ends[0] + ends[1].join("─" * (w + 2) for w in size) + ends[2] + "\n"
+def _line(size: Sequence[int], ends: str, dash: str) -> str:
+    return ends[0] + ends[1].join(dash * (w + 2) for w in size) + ends[2] + "\n"
 
 
-def _row(texts: Sequence[str], size: Sequence[int], right: Sequence[bool]) -> str:
+def _row(texts: Sequence[str], size: Sequence[int], right: Sequence[bool], bar: str) -> str:
     shown = (padded(cut(text, w), w, r) for text, w, r in zip(texts, size, right, strict=True))
-    return "│ " + " │ ".join(shown) + " │\n"
+    return f"{bar} " + f" {bar} ".join(shown) + f" {bar}\n"

@@ -1,142 +1,205 @@
 """`sqlengine [OPTIONS] [FILE.sql ...]`: run statements from files, `-c` or standard input; on a terminal, a prompt.
 
-Exit codes: 0 ok, 1 SQL or execution error, 2 usage or missing file, 5 memory or spill limit, 130 interrupted, 141 output closed.
-Imports of the engine wait until they are needed, so that --help and --version are quick.
+Here the options become a session and a runner, and whatever happens becomes an exit code (`runner.exit_code`).
 """
 
 from __future__ import annotations
 
-import argparse
+import contextlib
 import os
 import sys
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from typing import IO, TYPE_CHECKING, Any
+
+from sqlengine.cli.arguments import FORMATS, parser
 
 if TYPE_CHECKING:
+    import argparse
+
+    from sqlengine.cli.runner import Runner
     from sqlengine.session import Session
 
-_EPILOG = """\
-examples:
-  sqlengine -c "select count(*) from 'data/*.parquet'"
-  sqlengine -m 512MB report.sql
-  echo "select 42" | sqlengine --csv
-
-exit codes:
-  0 ok   1 SQL or execution error   2 usage or missing file   5 memory or spill limit   130 interrupted   141 output closed
-"""
-
-
-class _InOrder(argparse.Action):
-    """-c and -f keep their order on the command line."""
-
-    def __call__(
-        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: object, option: str | None = None
-    ) -> None:
-        namespace.inputs = [*(namespace.inputs or []), (self.dest, values)]
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="sqlengine", description="SQL that never runs out of memory.", epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
-    parser.add_argument("files", nargs="*", metavar="FILE.sql", help="scripts to run, in one session")
-    run = parser.add_argument_group("run")
-    run.add_argument("-c", "--command", action=_InOrder, metavar="SQL", help="run statements (repeatable)")
-    run.add_argument(
-        "-f", "--file", action=_InOrder, metavar="PATH", help="run a script, - for standard input (repeatable)"
-    )
-    output = parser.add_argument_group("output")
-    output.add_argument("--format", choices=("box", "csv", "jsonl"), help="default: box on a terminal, csv elsewhere")
-    output.add_argument("--csv", dest="format", action="store_const", const="csv", help="the same as --format csv")
-    output.add_argument(
-        "--jsonl", dest="format", action="store_const", const="jsonl", help="the same as --format jsonl"
-    )
-    output.add_argument("--max-rows", type=int, default=40, metavar="N", help="rows shown in a box (default 40)")
-    engine = parser.add_argument_group("engine")
-    engine.add_argument("-m", "--memory-limit", metavar="SIZE", help="bound on resident memory, such as 2GB")
-    engine.add_argument("-j", "--threads", metavar="N", help="tasks at the same time")
-    engine.add_argument("--spill-dir", metavar="DIR", help="directory for spill files")
-    engine.add_argument("--spill-limit", metavar="SIZE", help="most bytes of spill files")
-    engine.add_argument("--option", action="append", default=[], metavar="K=V", help="any other setting (repeatable)")
-    other = parser.add_argument_group("other")
-    other.add_argument("--debug", action="store_true", help="show Python tracebacks of errors")
-    other.add_argument("-V", "--version", action="store_true", help="show the version")
-    parser.set_defaults(inputs=None)
-    return parser
+_ENDINGS = {
+    ".csv": "csv", ".tsv": "tsv", ".json": "json", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet",
+    ".arrow": "arrow", ".md": "markdown", ".txt": "table",
+}  # fmt: skip
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
-    options = _parser().parse_args(argv)
+    options = parser().parse_args(argv)
     if options.version:
         from sqlengine import __version__
 
         print(f"sqlengine {__version__}")
         return 0
-    from sqlengine.errors import Error, InterfaceError, Interrupted, MemoryLimitError, SpillError
+    from sqlengine.cli.render import error_json
+    from sqlengine.cli.runner import as_error, exit_code
 
     try:
-        return _run(options)
-    except Error as error:
-        if options.debug:
-            raise
-        print(error.render(), file=sys.stderr)
-        if isinstance(error, MemoryLimitError | SpillError):
-            return 5
-        if isinstance(error, Interrupted):
-            return 130
-        return 2 if isinstance(error, InterfaceError) else 1
+        code = _run(options)
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:
+        return _closed()
+    except _Failed as failed:
+        return failed.code
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
-    except BrokenPipeError:
-        # Whoever read the output has gone; nothing more may be written to it, not even by the interpreter at exit.
+    except Exception as error:
+        if isinstance(error, OSError) and not hasattr(error, "render"):
+            from sqlengine.errors import FileError
+
+            error = FileError(f"cannot write the output: {error.strerror}", code="output_error")
+            _closed()
+        shown = as_error(error)
+        if options.debug:
+            import traceback
+
+            traceback.print_exception(error)
+        print(error_json(shown) if options.error_format == "json" else shown.render(), file=sys.stderr)
+        return exit_code(shown)
+
+
+def _closed() -> int:
+    """Whoever read the output has gone; nothing more may be written to it, not even by the interpreter at exit."""
+    with contextlib.suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141
+    return 141
 
 
 def _run(options: argparse.Namespace) -> int:
-    from sqlengine import connect
-    from sqlengine.cli.render import FORMATS
+    from sqlengine.cli.runner import Counts
+    from sqlengine.cli.script import Item, load_file, load_text
 
+    counts = Counts()
+    if options.log_level:
+        import logging
+
+        logging.basicConfig(level=options.log_level.upper(), stream=sys.stderr, format="%(levelname)s %(message)s")
     inputs: list[tuple[str, str]] = [*(options.inputs or []), *(("file", name) for name in options.files)]
-    texts = []
+    terminal = sys.stdin.isatty()
+    prompt = options.interactive or (not inputs and terminal)
+    if not inputs and not prompt:
+        inputs.append(("file", "-"))
+    items: list[Item] = []
+    if options.init:
+        items += _script(options.init)
+    elif prompt and not options.no_init and os.path.exists(_user_file("init.sql")):
+        items += load_file(_user_file("init.sql"))
     for kind, value in inputs:
         if kind == "command":
-            texts.append((value, "<command>"))
-            continue
+            items += load_text(value, "<command>")
+        elif value == "-":
+            items += load_text(sys.stdin.read(), "<stdin>")
+        else:
+            items += _script(value)
+    with _session(options) as session, _output(options) as stream:
+        runner = _runner(options, session, stream, counts)
         try:
-            texts.append((sys.stdin.read(), "<stdin>") if value == "-" else (_read(value), value))
-        except OSError as error:
-            print(f"error[file_not_found]: cannot read {value}: {error.strerror}", file=sys.stderr)
-            return 2
-    settings = dict(pair.split("=", 1) if "=" in pair else (pair, "") for pair in options.option)
+            code = runner.run(items) or runner.finish()
+            if prompt and not (code and not options.interactive):
+                from sqlengine.cli.prompt import prompt as read_and_run
+
+                code = read_and_run(runner, options.quiet)
+        except BaseException:
+            if options.stats:
+                print(counts.line(session, "error"), file=sys.stderr)
+            raise
+        if options.stats:
+            print(counts.line(session, "error" if code else "ok"), file=sys.stderr)
+        if code and options.output:
+            raise _Failed(code)
+    return code
+
+
+class _Failed(Exception):
+    """Leaves the output file unmade; the errors have been shown."""
+
+    def __init__(self, code: int) -> None:
+        super().__init__(code)
+        self.code = code
+
+
+def _script(path: str) -> list[Any]:
+    from sqlengine.cli.script import load_file
+    from sqlengine.errors import FileError
+
+    try:
+        return list(load_file(path))
+    except FileError as error:
+        if error.location is None:
+            raise FileError(error.message, code="script_not_found", hint=error.hint) from None
+        raise
+
+
+@contextlib.contextmanager
+def _session(options: argparse.Namespace) -> Iterator[Session]:
+    from sqlengine import connect
+
+    settings: dict[str, Any] = dict(options.option)
     for name in ("memory_limit", "threads", "spill_dir", "spill_limit"):
         if getattr(options, name) is not None:
             settings[name] = getattr(options, name)
-    terminal = sys.stdout.isatty()
-    show = FORMATS[options.format or ("box" if terminal else "csv")]
-    with connect(**settings) as session:
-        if not texts:
-            if sys.stdin.isatty():
-                return _prompt(session, options.max_rows)
-            texts.append((sys.stdin.read(), "<stdin>"))
-        for text, source in texts:
-            for relation in session.script(text, source):
-                if not relation.is_status:
-                    show(relation, sys.stdout, options.max_rows)
-        sys.stdout.flush()
-    return 0
+    config = options.config
+    if config is None and not options.no_init and os.path.exists(_user_file("config.toml")):
+        config = _user_file("config.toml")
+    with connect(config=config, **settings) as session:
+        for place in options.udf:
+            session.load(place)
+        yield session
 
 
-def _read(path: str) -> str:
-    with open(path, encoding="utf-8-sig") as file:
-        text = file.read()
-    # A first line `#!...` makes a script runnable; it stays as a comment so that line numbers hold.
-    return "--" + text if text.startswith("#!") else text
+def _user_file(name: str) -> str:
+    base = os.environ.get("XDG_CONFIG_HOME") or os.path.join(os.path.expanduser("~"), ".config")
+    return os.path.join(base, "sqlengine", name)
 
 
-def _prompt(session: Session, max_rows: int) -> int:
-    from sqlengine.cli.prompt import prompt
+@contextlib.contextmanager
+def _output(options: argparse.Namespace) -> Iterator[IO[bytes]]:
+    from sqlengine.cli.runner import output_file
 
-    return prompt(session, max_rows)
+    if options.output is None:
+        yield sys.stdout.buffer
+        return
+    with output_file(options.output) as stream:
+        yield stream
+
+
+def _runner(options: argparse.Namespace, session: Session, stream: IO[bytes], counts: Any) -> Runner:
+    import time
+
+    from sqlengine.cli.render import Look, Out
+    from sqlengine.cli.runner import Runner
+    from sqlengine.parameters import bound_parameters, from_text
+    from sqlengine.text_box import terminal_width
+
+    terminal = options.output is None and sys.stdout.isatty()
+    chosen = options.format
+    if chosen is None and options.output is not None:
+        chosen = _ENDINGS.get(os.path.splitext(options.output)[1].lower())
+    chosen = chosen or ("box" if terminal else "csv")
+    assert chosen in FORMATS
+    look = Look(
+        chosen,
+        header=not (options.no_header or options.tuples_only),
+        footer=not options.tuples_only,
+        null=options.null_string,
+        max_rows=max(1, options.max_rows),
+        max_width=terminal_width() if terminal else 0,
+    )
+    values = {name: from_text(word) for name, word in options.variables}
+    return Runner(
+        session,
+        Out(stream),
+        look,
+        bound_parameters(values),
+        result=options.result,
+        on_error=options.on_error,
+        echo=options.echo,
+        error_format=options.error_format,
+        debug=options.debug,
+        deadline=None if options.timeout is None else time.monotonic() + options.timeout,
+        counts=counts,
+    )

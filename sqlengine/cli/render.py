@@ -1,67 +1,229 @@
-"""Results as text: a box for people, csv and JSON lines for programs (streamed, every row)."""
+"""How results look: streams of rows written in one of the formats, all of them but boxes with bounded memory."""
 
 from __future__ import annotations
 
+import io
 import json
-import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import IO, Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
+from sqlengine.formats.text import csv_lines, json_values
 from sqlengine.relation import Relation
-from sqlengine.text_box import box
+from sqlengine.text_box import box, ends
+from sqlengine.value_text import is_right, one_line, padded, row_texts, widths
+
+_STEP = 8192
+_GROUP_BYTES = 16 << 20
 
 
-def csv(relation: Relation, out: IO[str], max_rows: int) -> None:
-    """A header and every row; NULL is empty, empty text is \"\"."""
-    out.write(",".join(_quoted(name) for name in relation.columns) + "\n")
+@dataclass
+class Look:
+    """How results are shown. `null`: None is the format's own."""
+
+    format: str = "csv"
+    header: bool = True
+    footer: bool = True
+    null: str | None = None
+    max_rows: int = 40
+    max_width: int = 0
+
+
+class Out:
+    """Where bytes go; knows how many there were, as encoders of files ask."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stream = stream
+        self._size = 0
+        self.closed = False
+
+    def write(self, data: bytes | str) -> int:
+        raw = data.encode("utf-8", "surrogateescape") if isinstance(data, str) else data
+        self._stream.write(raw)
+        self._size += len(raw)
+        return len(raw)
+
+    def tell(self) -> int:
+        return self._size
+
+    def flush(self) -> None:
+        self._stream.flush()
+
+    def writable(self) -> bool:
+        return True
+
+    def readable(self) -> bool:
+        return False
+
+    def seekable(self) -> bool:
+        return False
+
+
+Writer = Callable[[Relation, Out, Look], int]  # gives the number of rows
+
+
+def render(relation: Relation, out: Out, look: Look) -> int:
+    """Run a query and write its rows; how many there were."""
+    return WRITERS[look.format](relation, out, look)
+
+
+def _boxed(plain: bool) -> Writer:
+    def write(relation: Relation, out: Out, look: Look) -> int:
+        text = io.StringIO()
+        null = "NULL" if look.null is None else look.null
+        count = box(
+            relation, text, look.max_rows, null=null, header=look.header, footer=look.footer, max_width=look.max_width,
+            plain=plain,
+        )  # fmt: skip
+        out.write(text.getvalue())
+        return count
+
+    return write
+
+
+def _markdown(relation: Relation, out: Out, look: Look) -> int:
+    null = "" if look.null is None else look.null
+    count, rows, first = ends(relation, look.max_rows) if look.max_rows else _all(relation)
+    right = [is_right(type_) for type_ in relation.dtypes]
+    cells = [[_escaped(null if v is None else v) for v in row] for row in rows]
+    names = [_escaped(name) for name in relation.columns]
+    if not names:
+        return count
+    if count > len(rows):
+        cells.insert(first, ["…"] * len(names))
+    size = [max(3, w) for w in widths([names, *cells])]
+
+    def line(texts: Sequence[str]) -> str:
+        return "| " + " | ".join(padded(t, w, r) for t, w, r in zip(texts, size, right, strict=True)) + " |\n"
+
+    if look.header:
+        marks = ("-" * (w - 1) + ":" if r else "-" * w for w, r in zip(size, right, strict=True))
+        out.write(line(names) + "| " + " | ".join(marks) + " |\n")
+    for texts in cells:
+        out.write(line(texts))
+    if count > len(rows) and look.footer:
+        out.write(f"\n{count:,} rows ({count - len(rows):,} not shown)\n")
+    return count
+
+
+def _escaped(text: str) -> str:
+    return one_line(text).replace("|", "\\|")
+
+
+def _all(relation: Relation) -> tuple[int, list[tuple[str | None, ...]], int]:
+    rows = [row for batch in relation.batches() for row in row_texts(batch)]
+    return len(rows), rows, len(rows)
+
+
+def _line(relation: Relation, out: Out, look: Look) -> int:
+    """Each column on a line of its own."""
+    null = "NULL" if look.null is None else look.null
+    size = max((len(name) for name in relation.columns), default=0)
+    count = 0
+    for batch in _pieces(relation):
+        for row in row_texts(batch):
+            count += 1
+            if look.header:
+                out.write(f"-[ {count} ]-\n")
+            for name, value in zip(relation.columns, row, strict=True):
+                out.write(f"{one_line(name).rjust(size)} = {null if value is None else one_line(value)}\n")
+    return count
+
+
+def _separated(delimiter: str) -> Writer:
+    def write(relation: Relation, out: Out, look: Look) -> int:
+        null = look.null or ""
+        names = pa.record_batch([pa.array([name]) for name in relation.columns], relation.columns)
+        # Not before the first rows are there: a query that fails at once leaves nothing.
+        header = csv_lines(names, delimiter) if look.header and relation.columns else b""
+        count = 0
+        for batch in _pieces(relation, 1 << 16):
+            out.write(header + csv_lines(batch, delimiter, null=null))
+            header = b""
+            count += batch.num_rows
+        out.write(header)
+        return count
+
+    return write
+
+
+def _json(relation: Relation, out: Out, look: Look) -> int:
+    """One array of objects."""
+    out.write("[")
+    count = 0
+    for batch in _pieces(relation):
+        objects = json_values(batch)
+        out.write((",\n " if count else "") + ",\n ".join(objects))
+        count += batch.num_rows
+    out.write("]\n")
+    return count
+
+
+def _jsonl(relation: Relation, out: Out, look: Look) -> int:
+    count = 0
+    for batch in _pieces(relation):
+        out.write("\n".join(json_values(batch)) + "\n")
+        count += batch.num_rows
+    return count
+
+
+def _parquet(relation: Relation, out: Out, look: Look) -> int:
+    count, held, size = 0, [], 0
+    with pq.ParquetWriter(out, relation.schema) as writer:
+        for batch in relation.batches():
+            held.append(batch)
+            count += batch.num_rows
+            size += batch.nbytes
+            if size >= _GROUP_BYTES:
+                writer.write_table(pa.Table.from_batches(held, relation.schema))
+                held, size = [], 0
+        if held:
+            writer.write_table(pa.Table.from_batches(held, relation.schema))
+    return count
+
+
+def _arrow(relation: Relation, out: Out, look: Look) -> int:
+    """The stream format, which needs no end of the file to be read."""
+    count = 0
+    with pa.ipc.new_stream(out, relation.schema) as writer:
+        for batch in relation.batches():
+            writer.write_batch(batch)
+            count += batch.num_rows
+    return count
+
+
+def _nothing(relation: Relation, out: Out, look: Look) -> int:
+    """Runs the query all the same."""
+    return sum(batch.num_rows for batch in relation.batches())
+
+
+def _pieces(relation: Relation, step: int = _STEP) -> Iterator[pa.RecordBatch]:
+    """Batches of a size at which their text is small."""
     for batch in relation.batches():
-        for row in _rows(batch):
-            out.write(",".join("" if value is None else _quoted(_plain(value)) for value in row) + "\n")
+        rows = max(1, min(step, int(batch.num_rows * (4 << 20) / max(1, batch.nbytes))))
+        for start in range(0, batch.num_rows, rows):
+            yield batch.slice(start, rows)
 
 
-def jsonl(relation: Relation, out: IO[str], max_rows: int) -> None:
-    """One JSON object a row."""
-    for batch in relation.batches():
-        for row in _rows(batch):
-            out.write(
-                json.dumps(dict(zip(relation.columns, row, strict=True)), default=_plain, ensure_ascii=False) + "\n"
-            )
+WRITERS: dict[str, Writer] = {
+    "box": _boxed(False), "table": _boxed(True), "markdown": _markdown, "line": _line, "csv": _separated(","),
+    "tsv": _separated("\t"), "json": _json, "jsonl": _jsonl, "parquet": _parquet, "arrow": _arrow, "none": _nothing,
+}  # fmt: skip
 
 
-FORMATS: dict[str, Callable[[Relation, IO[str], int], None]] = {"box": box, "csv": csv, "jsonl": jsonl}
-
-
-def _rows(batch: pa.RecordBatch) -> list[tuple[Any, ...]]:
-    return list(zip(*(column.to_pylist() for column in batch.columns), strict=True))
-
-
-def _cell(value: Any) -> str:
-    return "NULL" if value is None else _plain(value)
-
-
-def _plain(value: Any) -> str:
-    match value:
-        case bool():
-            return "true" if value else "false"
-        case bytes():
-            return "".join(chr(b) if 32 <= b < 127 and b != 92 else f"\\x{b:02X}" for b in value)
-        case _:
-            return str(value)
-
-
-def _quoted(text: str) -> str:
-    if not text or any(c in text for c in ',"\n\r'):
-        return '"' + text.replace('"', '""') + '"'
-    return text
-
-
-def _text(text: str) -> str:
-    """Control characters would move the cursor: they are shown as escapes."""
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
-
-
-def _width(text: str) -> int:
-    wide = sum(unicodedata.east_asian_width(c) in "WF" for c in text)
-    return len(text) + wide - sum(unicodedata.combining(c) != 0 for c in text)
+def error_json(error: Any) -> str:
+    """An error as one JSON object on a line."""
+    place = error.location
+    found = {
+        "code": error.code,
+        "message": error.message,
+        "file": place.source if place is not None else None,
+        "line": place.line if place is not None else None,
+        "col": place.col if place is not None else None,
+        "end": place.end if place is not None else None,
+        "hint": error.hint,
+    }
+    return json.dumps(found, ensure_ascii=False)

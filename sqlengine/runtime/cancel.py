@@ -30,7 +30,7 @@ class Cancel:
     def check(self) -> None:
         """Raise if the query was cancelled or its time is over."""
         if self.deadline is not None and time.monotonic() > self.deadline:
-            self.cancel(QueryTimeout(f"query ran longer than {self.timeout:g} s"))
+            self.cancel(QueryTimeout(f"query ran longer than {self.timeout:.3g} s"))
         if self._event.is_set():
             # A new exception each time: several threads may raise it, and a traceback belongs to one of them.
             reason = self._reason

@@ -1,0 +1,239 @@
+"""Dot-commands, for the prompt and for scripts: one function each, found by its name and listed by `.help`."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from sqlengine.cli.arguments import FORMATS
+from sqlengine.cli.script import DotCommand
+from sqlengine.errors import InterfaceError
+from sqlengine.parameters import as_literal, from_text
+
+if TYPE_CHECKING:
+    from sqlengine.cli.runner import Runner
+
+Command = Callable[["Runner", DotCommand], None]
+_COMMANDS: dict[str, Command] = {}
+_USAGE: dict[str, str] = {}
+ALIASES = {"q": "quit", "exit": "quit", "d": "describe", "dt": "tables", "df": "functions", "h": "help"}
+
+
+class Leave(Exception):
+    """Raised by `.quit`."""
+
+
+def command(usage: str) -> Callable[[Command], Command]:
+    """Register a command; `usage` shows its arguments, the docstring is its help."""
+
+    def register(function: Command) -> Command:
+        name = usage.split()[0].removeprefix(".")
+        _COMMANDS[name] = function
+        _USAGE[name] = usage
+        return function
+
+    return register
+
+
+def run_command(runner: Runner, given: DotCommand) -> None:
+    """Do what a command says; InterfaceError for one that is not there or is used wrongly."""
+    name = ALIASES.get(given.name, given.name)
+    found = _COMMANDS.get(name)
+    if found is None:
+        close = difflib.get_close_matches(name, _COMMANDS, 1)
+        hint = f"did you mean .{close[0]}?" if close else ".help lists the commands"
+        raise InterfaceError(
+            f"there is no command .{given.name}", code="unknown_command", hint=hint, location=given.location
+        )
+    try:
+        found(runner, given)
+    except InterfaceError as error:
+        raise InterfaceError(
+            error.message, code=error.code, hint=error.hint, location=error.location or given.location
+        ) from None
+
+
+def _word(given: DotCommand, allowed: tuple[str, ...] = ()) -> str:
+    usage = _USAGE[ALIASES.get(given.name, given.name)]
+    if len(given.words) != 1 or (allowed and given.words[0].lower() not in allowed):
+        raise InterfaceError(f"write {usage}", code="usage", hint=f"one of {', '.join(allowed)}" if allowed else None)
+    return given.words[0].lower() if allowed else given.words[0]
+
+
+def _switch(given: DotCommand) -> bool:
+    return _word(given, ("on", "off")) == "on"
+
+
+def _number(given: DotCommand) -> int:
+    word = _word(given)
+    if not word.isdigit():
+        raise InterfaceError(f"write {_USAGE[given.name]}", code="usage", hint="a whole number")
+    return int(word)
+
+
+def _sql(runner: Runner, query: str) -> None:
+    from sqlengine.cli.render import render
+
+    render(runner.session.sql(query, capture=False), runner.out, runner.look)
+    runner.out.flush()
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+@command(".help")
+def _help(runner: Runner, given: DotCommand) -> None:
+    """These lines."""
+    lines = {usage: (_COMMANDS[name].__doc__ or "").strip() for name, usage in _USAGE.items()}
+    lines[".read FILE"] = "Run a script."  # it is put in where the line stands, before anything runs
+    size = max(map(len, lines))
+    for usage, text in sorted(lines.items()):
+        runner.out.write(f"{usage.ljust(size)}  {text}\n")
+    runner.out.flush()
+
+
+@command(".quit")
+def _quit(runner: Runner, given: DotCommand) -> None:
+    """Leave."""
+    raise Leave
+
+
+@command(".tables")
+def _tables(runner: Runner, given: DotCommand) -> None:
+    """The tables and views of the session."""
+    _sql(runner, "show tables")
+
+
+@command(".functions")
+def _functions(runner: Runner, given: DotCommand) -> None:
+    """All functions, with what they do."""
+    _sql(runner, "show functions")
+
+
+@command(".describe NAME")
+def _describe(runner: Runner, given: DotCommand) -> None:
+    """The columns of a table or file."""
+    _sql(runner, f"describe {_quoted(_word(given))}")
+
+
+@command(".schema")
+def _schema(runner: Runner, given: DotCommand) -> None:
+    """Tables with their columns and types."""
+    _sql(runner, "show all tables")
+
+
+@command(".settings")
+def _settings(runner: Runner, given: DotCommand) -> None:
+    """All settings with their values."""
+    _sql(runner, "show all")
+
+
+@command(".memory")
+def _memory(runner: Runner, given: DotCommand) -> None:
+    """The memory limit, and who holds what of it."""
+    from sqlengine.settings import format_bytes
+
+    memory = runner.session.memory
+    lines = [
+        f"limit {format_bytes(memory.limit)} ({memory.source}), resident {format_bytes(memory.rss)}",
+        f"operators share {format_bytes(memory.capacity)}: {format_bytes(memory.used)} taken, "
+        f"{format_bytes(memory.peak)} at most, {format_bytes(memory.spilled)} on disk",
+    ]
+    lines += [f"  {h.operator}  {format_bytes(h.bytes)}" for h in memory.holders[:10] if h.bytes]
+    runner.out.write("\n".join(lines) + "\n")
+    runner.out.flush()
+
+
+@command(".mode FORMAT")
+def _mode(runner: Runner, given: DotCommand) -> None:
+    """How results are shown: box, table, markdown, line, csv, tsv, json, jsonl, none."""
+    runner.look.format = _word(given, FORMATS)
+
+
+@command(".headers on|off")
+def _headers(runner: Runner, given: DotCommand) -> None:
+    """Whether the names of the columns are shown."""
+    runner.look.header = _switch(given)
+
+
+@command(".nullvalue TEXT")
+def _nullvalue(runner: Runner, given: DotCommand) -> None:
+    """What is shown for NULL."""
+    runner.look.null = _word(given)
+
+
+@command(".maxrows N")
+def _maxrows(runner: Runner, given: DotCommand) -> None:
+    """How many rows a box shows."""
+    runner.look.max_rows = max(1, _number(given))
+
+
+@command(".maxwidth N")
+def _maxwidth(runner: Runner, given: DotCommand) -> None:
+    """How wide a box may be; 0 for no bound."""
+    runner.look.max_width = _number(given)
+
+
+@command(".timer on|off")
+def _timer(runner: Runner, given: DotCommand) -> None:
+    """Whether the time of each statement is shown."""
+    runner.timer = _switch(given)
+
+
+@command(".echo on|off")
+def _echo(runner: Runner, given: DotCommand) -> None:
+    """Whether statements are shown before they run."""
+    runner.echo = _switch(given)
+
+
+@command(".bail on|off")
+def _bail(runner: Runner, given: DotCommand) -> None:
+    """Whether a script stops at the first error."""
+    runner.on_error = "stop" if _switch(given) else "continue"
+
+
+@command(".once FILE")
+def _once(runner: Runner, given: DotCommand) -> None:
+    """Write the next result to a file."""
+    runner.once = os.path.expanduser(_word(given))
+
+
+@command(".param NAME VALUE")
+def _param(runner: Runner, given: DotCommand) -> None:
+    """Set the value of $NAME: 5, 1.5, true, null, or a text."""
+    if len(given.words) != 2:
+        raise InterfaceError(f"write {_USAGE['param']}", code="usage")
+    runner.parameters[given.words[0].lstrip("$").lower()] = as_literal(from_text(given.words[1]))
+
+
+@command(".cd DIRECTORY")
+def _cd(runner: Runner, given: DotCommand) -> None:
+    """Change the current directory."""
+    try:
+        os.chdir(os.path.expanduser(_word(given)))
+    except OSError as error:
+        raise InterfaceError(f"cannot change to {given.words[0]}: {error.strerror}", code="usage") from None
+
+
+@command(".print TEXT")
+def _print(runner: Runner, given: DotCommand) -> None:
+    """Write a line to standard error."""
+    print(*given.words, file=sys.stderr)
+
+
+@command(".version")
+def _version(runner: Runner, given: DotCommand) -> None:
+    """The version."""
+    from sqlengine import __version__
+
+    runner.out.write(f"sqlengine {__version__}\n")
+    runner.out.flush()
+
+
+def command_names() -> list[str]:
+    """The names, for completion."""
+    return sorted([*_COMMANDS, "read"])
