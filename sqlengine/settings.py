@@ -167,7 +167,7 @@ class Settings:
         False, _boolean, "`/` of integers divides with truncation instead of giving a DOUBLE.", "boolean"
     )
     ieee_floating_point_ops: bool = _setting(
-        True, _boolean, "Division of DOUBLEs by zero gives infinity or NaN instead of NULL.", "boolean"
+        True, _boolean, "Division of DOUBLEs by zero gives infinity or NaN instead of an error (or NULL).", "boolean"
     )
     error_on_division_by_zero: bool = _setting(
         True, _boolean, "`//` and `%` by zero are an error instead of NULL.", "boolean"

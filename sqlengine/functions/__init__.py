@@ -7,17 +7,21 @@ from sqlengine.functions import (
     dates,
     encodings,
     introspection,
+    json_text,
     lists,
     maps,
     math,
     patterns,
+    session_values,
     strings,
     structs,
     tables,
+    time_formats,
+    time_spans,
     windows,
 )
 
 __all__ = [
-    "aggregates", "arithmetic", "comparison", "dates", "encodings", "introspection", "lists", "maps", "math",
-    "patterns", "strings", "structs", "tables", "windows",
+    "aggregates", "arithmetic", "comparison", "dates", "encodings", "introspection", "json_text", "lists",
+    "maps", "math", "patterns", "session_values", "strings", "structs", "tables", "time_formats", "time_spans", "windows",
 ]  # fmt: skip

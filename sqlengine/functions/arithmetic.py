@@ -1,8 +1,9 @@
 """Arithmetic operators of numbers, and the operators `+ - * /` as such (dates and intervals go to `moves`).
 
 Decimal arithmetic follows DuckDB: sums take one more digit at the larger scale, products add digits and scales (18 digits
-stay 18 while both sides have at most 18; past 38 the result is checked). `/` is DOUBLE with infinities; `//` and `%` by zero
-are errors, or NULL with SET error_on_division_by_zero = false. Overflow is an error.
+stay 18 while both sides have at most 18; past 38 the result is checked). `/` is DOUBLE with infinities (like `//` without
+them when ieee_floating_point_ops is off); `//` and `%` by zero are errors, or NULL with SET error_on_division_by_zero =
+false. Overflow is an error.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from sqlengine.kernels import decimals
 from sqlengine.settings import Settings
 from sqlengine.types import HUGEINT, sql_name
 
-_SHOWN = {"add": "+", "subtract": "-", "multiply": "*", "int_divide": "//", "modulo": "%"}
+_SHOWN = {"divide": "/", "add": "+", "subtract": "-", "multiply": "*", "int_divide": "//", "modulo": "%"}
 
 
 def numbers(args: Sequence[Expr]) -> tuple[pa.DataType, pa.DataType]:
@@ -175,7 +176,7 @@ def _divide(call: Call, args: list[Any], rows: int, settings: Settings) -> Any:
     if not is_number(a.type):
         return moves.run(call, args, rows, settings)
     if not settings.ieee_floating_point_ops:
-        b = pc.if_else(pc.equal(b, pa.scalar(0, b.type)), pa.scalar(None, b.type), b)
+        b = _divisor(call, a, b, settings)
     return pc.divide(a, b)
 
 
@@ -216,7 +217,7 @@ def _int_divide(call: Call, args: list[Any], rows: int, settings: Settings) -> A
 def _modulo(call: Call, args: list[Any], rows: int, settings: Settings) -> Any:
     a, b = args
     if pa.types.is_floating(call.type):
-        return float_remainder(a, b)
+        return float_remainder(a, b if settings.ieee_floating_point_ops else _divisor(call, a, b, settings))
     b = _divisor(call, a, b, settings)
     if isinstance(b, pa.Scalar) and not b.is_valid:
         return b

@@ -19,11 +19,12 @@ from sqlengine.expr.nodes import AggregateCall, Call, ColumnRef, Expr, Literal
 from sqlengine.expr.overloads import BOOL, DOUBLE, INT, TEXT, Types, by_row, constant, is_list, takes
 from sqlengine.expr.registry import NoMatch, bind_aggregate, group_aggregate, scalar
 from sqlengine.functions.comparison import compare
-from sqlengine.functions.moves import column
+from sqlengine.functions.moves import as_micros, column, moved
+from sqlengine.kernels import intervals
 from sqlengine.kernels.lists import first_hits, spans, woven
 from sqlengine.kernels.sorting import SortKeys
 from sqlengine.settings import Settings
-from sqlengine.types import sql_name
+from sqlengine.types import INTERVAL, sql_name
 
 _I32 = pa.int32()
 
@@ -111,7 +112,11 @@ def _range_types(args: Sequence[Expr]) -> Types:
     if not 1 <= len(args) <= 3:
         raise NoMatch("it takes a start, a stop and a step")
     if any(pa.types.is_timestamp(a.type) or pa.types.is_date(a.type) for a in args[:2]):
-        raise NoMatch("ranges of times are not supported as lists: use them in FROM")
+        if len(args) != 3:
+            raise NoMatch("a range of times needs a step, such as INTERVAL 1 DAY")
+        zone = "UTC" if any(pa.types.is_timestamp(a.type) and a.type.tz for a in args[:2]) else None
+        type_ = pa.timestamp("us", zone)
+        return (type_, type_, INTERVAL), pa.list_(type_)
     return [INT] * len(args), pa.list_(INT)
 
 
@@ -119,6 +124,8 @@ def _range(name: str, inclusive: int, doc: str) -> None:
     @scalar(name, _range_types, doc, category="list")
     def run(call: Call, args: list[Any], rows: int, settings: Settings) -> Any:
         columns = [column(a, rows) for a in args]
+        if pa.types.is_timestamp(columns[0].type):
+            return _times(columns, rows, bool(inclusive), call, settings)
         if len(columns) == 1:
             columns = [pa.repeat(pa.scalar(0, INT), rows), *columns]
         start, stop = columns[:2]
@@ -138,6 +145,36 @@ def _range(name: str, inclusive: int, doc: str) -> None:
         if total > 2**31 - 1:
             raise DataError("the lists have more than 2^31 elements", code="out_of_range", hint="use range in FROM")
         return put_together(count, spans(start, count, step), valid, call.type)
+
+
+def _times(columns: list[pa.Array], rows: int, inclusive: bool, call: Call, settings: Settings) -> pa.Array:
+    """Timestamps a step apart: all rows take one step after the other until none has another one before its stop."""
+    start, stop, by = columns
+    valid = pc.and_(pc.and_(start.is_valid(), stop.is_valid()), by.is_valid())
+    size = pc.fill_null(as_micros(by), 1)
+    if pc.any(pc.and_(valid, pc.equal(size, 0))).as_py():
+        raise DataError("the step of a range cannot be 0", code="invalid_argument", location=call.location)
+    up = pc.greater(size, 0)
+    months, days, nanos = intervals.split(by)
+    pieces, parents, step = [], [], 0
+    active = pc.indices_nonzero(valid).cast(INT)
+    while len(active):
+        span = [pc.multiply_checked(p.take(active).cast(INT), step) for p in (months, days, nanos)]
+        hop = intervals.make(span[0].cast(_I32), span[1].cast(_I32), span[2])
+        value = moved(start.take(active), hop, 1, len(active), settings)
+        end, rising = stop.take(active), up.take(active)
+        before = pc.if_else(rising, pc.less(value, end), pc.greater(value, end))
+        keep = pc.or_(before, pc.equal(value, end)) if inclusive else before
+        active = active.filter(keep)
+        pieces.append(value.filter(keep))
+        parents.append(active)
+        step += 1
+        if step > 10_000_000:
+            raise DataError("the list has too many elements", code="out_of_range", location=call.location)
+    flat = pa.concat_arrays([pa.nulls(0, call.type.value_type), *pieces])
+    owners = pa.concat_arrays([pa.nulls(0, INT), *parents])
+    order = SortKeys([owners], [False], [False]).order() if len(owners) else pa.nulls(0, INT)
+    return put_together(_counts_per_row(owners, rows), flat.take(order), valid, call.type)
 
 
 _range("range", 0, "Whole numbers from start up to before stop, as a list.")

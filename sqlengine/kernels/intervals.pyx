@@ -115,6 +115,7 @@ def add_months(array, months, int64_t units_per_day):
     cdef int64_t* to = <int64_t*><uintptr_t>out.address
     cdef int32_t* each = NULL
     if not constant:
+        months = months.cast(pa.int32())
         each = <int32_t*><uintptr_t>(<object>months.buffers()[1].address + 4 * months.offset)
     with nogil:
         for i in range(n):

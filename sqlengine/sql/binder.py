@@ -6,6 +6,7 @@ Here is what holds one statement together; each clause has a module of its own (
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from sqlglot import exp
@@ -39,6 +40,7 @@ class Binder:
         self.text = text
         self.keys = keys or KeyMaker()
         self.ctes: dict[str, CommonTable] = {}
+        self.started = time.time_ns() // 1000  # now() everywhere in the statement, in microseconds
 
     def bind(self, tree: exp.Expression) -> BoundQuery:
         if not isinstance(tree, exp.Query | exp.Values):

@@ -29,7 +29,7 @@ from sqlengine.expr.registry import bind_call, find_aggregate, find_scalar, find
 from sqlengine.sql import literals
 from sqlengine.sql.call_time import value_of
 from sqlengine.sql.calls import call_name, innermost_call
-from sqlengine.sql.named_calls import bind_named_call, field_of, from_comprehension, from_list
+from sqlengine.sql.named_calls import CLOCKS, bind_named_call, field_of, from_comprehension, from_list
 from sqlengine.sql.scope import Scope
 from sqlengine.sql.source_text import Text
 from sqlengine.sql.subquery_exprs import bind_comparison, bind_exists, bind_in, bind_scalar_subquery
@@ -95,7 +95,8 @@ class ExpressionBinder:
                 return Literal(pa.bool_(), bool(node.this))
             case exp.Neg():
                 inner = self.bind(node.this)
-                if isinstance(inner, Literal) and type(inner.value) in (int, float, decimal.Decimal):
+                plain = isinstance(node.this.unnest(), exp.Literal)
+                if plain and isinstance(inner, Literal) and type(inner.value) in (int, float, decimal.Decimal):
                     return literals.negated(inner)
                 return self.call("negate", [inner], location)
             case exp.BitwiseNot():
@@ -198,6 +199,9 @@ class ExpressionBinder:
         self, name: str, args: list[Expr], location: Location | None, options: tuple[tuple[str, Any], ...] = ()
     ) -> Expr:
         """A call of the registry with bound arguments."""
+        entry = find_scalar(name)
+        if entry is not None and entry.name in CLOCKS:
+            options = (("at", self.binder.started),)
         return bind_call(name, args, options=options, location=location, settings=self.binder.context.settings)
 
     def boolean(self, node: exp.Expression) -> Expr:

@@ -30,9 +30,12 @@ def number(text: str) -> Literal:
     if "e" in text.lower():
         return literal(float(text))
     if "." in text:
-        value = decimal.Decimal(text)
-        # Digits that 38 places cannot hold make it a DOUBLE.
-        return literal(value) if len(text.replace(".", "").lstrip("0")) <= 38 else literal(float(text))
+        # The digits as written give the type; what 38 places cannot hold is a DOUBLE.
+        before, _, after = text.partition(".")
+        digits = len(before) + len(after)
+        if digits > 38:
+            return literal(float(text))
+        return Literal(pa.decimal128(max(digits, 1), len(after)), decimal.Decimal(text))
     whole = int(text)
     return literal(whole) if abs(whole) < 10**38 else literal(float(text))
 

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from sqlengine.sql.expressions import ExpressionBinder
 
 _WITH_LAMBDA = {"list_transform", "list_filter", "list_reduce", "map_filter", "map_transform"}
+# Functions of the time at which the statement began.
+CLOCKS = frozenset({"now", "current_date", "current_localtime", "current_localtimestamp"})
 _NAMED_FIELDS = {"struct_pack", "struct_insert", "struct_update"}
 
 
@@ -48,8 +50,11 @@ def bind_named_call(binder: ExpressionBinder, node: exp.Anonymous, location: Loc
             f"{name}() takes no named arguments", code="no_matching_overload", hint="give the arguments in order",
             location=location,
         )  # fmt: skip
+    if canonical == "age" and len(args) == 1:
+        args.insert(0, cast_to(binder.call("current_date", [], location), pa.timestamp("us")))
     options: tuple[tuple[str, Any], ...] = (("names", tuple(names)),) if canonical in _NAMED_FIELDS else ()
-    return binder.call(name, args, location, options)
+    # `/` is the operator; the function of its name divides whole numbers.
+    return binder.call("int_divide" if name == "divide" else name, args, location, options)
 
 
 def _setting(binder: ExpressionBinder, nodes: list[exp.Expression], location: Location | None) -> Expr:
