@@ -123,12 +123,12 @@ def _recursion(binder: Binder, table: CommonTable, tree: exp.SetOperation) -> p.
                 f"{clause.strip('_').replace('_', ' ').upper()} of the UNION of a recursive table is not supported",
                 hint="put it into the query that reads the table", location=location,
             )  # fmt: skip
+    binder.ctes = {**table.visible, table.tree.alias.lower(): table}
     base, names = binder.query(tree.this, table.outer)
     table.names = _named(binder, table, names)
     keys = tuple(binder.keys.make(name) for name in table.names)
     table.working = binder.keys.make(table.tree.alias)
     table.columns = list(zip(keys, base.schema.types, strict=True))
-    binder.ctes = {**table.visible, table.tree.alias.lower(): table}
     step, others = binder.query(tree.expression, table.outer)
     if len(others) != len(names):
         raise BindError(

@@ -1,11 +1,11 @@
 """The dialect that texts are parsed in: DuckDB's, with calls and subscripts left as they are written.
 
 sqlglot has a class for each function that some database knows, with arguments by their meaning there. Here a call is
-its name and its arguments in order (`exp.Anonymous`), so that the one registry decides what a function is, and a mistake
-is reported under the name that was typed. Only calls with a syntax of their own (`CAST(x AS t)`, `EXTRACT(part FROM x)`,
-`UNNEST`, `COLUMNS`) keep their classes. Subscripts count from 1 and JSON paths stay text. Where ORDER BY does not say where
-NULLs go, that is left open, and a comma in FROM is a kind of join of its own. Every statement
-is made of tokens, none is kept as text.
+its name and its arguments in order (`exp.Anonymous`), so that the one registry decides what a function is, and a
+mistake is reported under the name that was typed. Only calls with a syntax of their own (`CAST(x AS t)`,
+`EXTRACT(part FROM x)`, `UNNEST`, `COLUMNS`) keep their classes. Subscripts count from 1 and JSON paths stay text. Where
+ORDER BY does not say where NULLs go, that is left open, and a comma in FROM is a kind of join of its own. Every
+statement is made of tokens, none is kept as text.
 """
 
 from __future__ import annotations

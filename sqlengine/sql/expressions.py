@@ -38,6 +38,7 @@ from sqlengine.sql.user_calls import bind_user_call
 from sqlengine.types import sql_name
 
 if TYPE_CHECKING:
+    from sqlengine.plan.nodes import Plan
     from sqlengine.sql.binder import Binder
     from sqlengine.sql.select_level import SelectLevel
 
@@ -203,6 +204,14 @@ class ExpressionBinder:
         if entry is not None and entry.name in CLOCKS:
             options = (("at", self.binder.started),)
         return bind_call(name, args, options=options, location=location, settings=self.binder.context.settings)
+
+    def subquery(self, node: Any) -> tuple[Plan, tuple[str, ...]]:
+        """A query inside this expression. Aggregates of this level's columns in it are this level's own."""
+        before, self.scope.user = self.scope.user, self
+        try:
+            return self.binder.subquery(node, self.scope)
+        finally:
+            self.scope.user = before
 
     def boolean(self, node: exp.Expression) -> Expr:
         """A condition: BOOLEAN, or NULL."""
@@ -379,6 +388,11 @@ class ExpressionBinder:
     def _special(self, kind: str, node: exp.Expression, name: str) -> Expr:
         """A call that the query level gives a column to, if it may stand here."""
         if self.level is None or kind not in self.allowed:
+            # It may still be an aggregate of an enclosing query.
+            outer = self.level is not None and kind == "aggregate" and self.scope.parent is not None
+            value = self.level.outer_aggregate(node, name) if outer and self.level is not None else None
+            if value is not None:
+                return value
             article = {"aggregate": "aggregate ", "window": "window function "}.get(kind, "")
             raise self.misplaced(kind, f"{article}{name.lower()}()", self.text.of(node))
         return self.level.call(kind, node, name)

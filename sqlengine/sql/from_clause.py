@@ -44,7 +44,7 @@ def bind_from(binder: Binder, tree: exp.Select, outer: Scope | None) -> tuple[p.
 
 
 def _joins(binder: Binder, first: exp.Expression, more: list[exp.Join], outer: Scope | None) -> tuple[p.Plan, Scope]:
-    """A table and what follows it. JOIN binds tighter than a comma: `a, b RIGHT JOIN c` is `a` with all of `b RIGHT JOIN c`."""
+    """A table and what follows it. JOIN binds tighter than a comma: in `a, b JOIN c` the join is of `b` and `c`."""
     parts: list[tuple[exp.Expression, list[exp.Join]]] = [(first, list(first.args.get("joins") or ()))]
     for join in more:
         if join.args.get("kind") == "COMMA":

@@ -17,8 +17,8 @@ from sqlengine.sql.consumed import check_consumed
 from sqlengine.tree import walk
 
 if TYPE_CHECKING:
+    from sqlengine.sql.select_item import Item
     from sqlengine.sql.select_level import SelectLevel
-    from sqlengine.sql.stars import Item
 
 Sets = list[tuple[int, ...]]
 _MOST_SETS = 4096

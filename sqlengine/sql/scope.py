@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import difflib
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
 from sqlengine.errors import BindError, Location
 from sqlengine.expr.nodes import ColumnRef, Expr, OuterRef
+
+if TYPE_CHECKING:
+    from sqlengine.sql.expressions import ExpressionBinder
 
 
 @dataclass(frozen=True)
@@ -29,6 +33,7 @@ class Scope:
     columns: list[Column] = field(default_factory=list)
     parent: Scope | None = None
     hidden: set[str] = field(default_factory=set)  # keys that only a qualified name reaches (USING, NATURAL)
+    user: ExpressionBinder | None = None  # what is being bound here while a subquery inside it is bound
 
     def find(self, table: str | None, name: str, location: Location | None) -> Expr:
         """The column of a name, here or in an enclosing query; BindError when there is none or there are several."""

@@ -14,13 +14,14 @@ import pyarrow as pa
 from sqlglot import exp
 
 from sqlengine.errors import BindError, NotSupportedError
-from sqlengine.expr.nodes import AggregateCall, ColumnRef, Expr, Literal, WindowCall
+from sqlengine.expr.nodes import AggregateCall, ColumnRef, Expr, Literal, OuterRef, Subquery, WindowCall
+from sqlengine.plan.keys import outer_refs
 from sqlengine.sql.aggregate_calls import bind_aggregate_call
 from sqlengine.sql.calls import take_apart
 from sqlengine.sql.expressions import ExpressionBinder
 from sqlengine.sql.scope import Scope
 from sqlengine.sql.window_calls import bind_window_call
-from sqlengine.tree import walk
+from sqlengine.tree import transform_up, walk
 from sqlengine.types import sql_name
 
 if TYPE_CHECKING:
@@ -97,13 +98,15 @@ class SelectLevel:
                     yield "unnest"
                 if node.key in self.windows:
                     yield "window"
+            elif isinstance(node, Subquery) and outer_refs(node.plan).keys() & self.aggregates.keys():
+                yield "aggregate"
 
     def call(self, kind: str, node: exp.Expression, name: str) -> Expr:
         """The column of a call; its place has been checked."""
         match kind:
             case "aggregate":
                 call = bind_aggregate_call(self, take_apart(node, self.binder.text.of(node)), name)
-                return self._column(self.aggregates, call, name)
+                return self._of_outer_query(call, node, name) or self._column(self.aggregates, call, name)
             case "window":
                 assert isinstance(node, exp.Window)
                 window = bind_window_call(self, node)
@@ -112,6 +115,39 @@ class SelectLevel:
                 return self._grouping(node)
             case _:
                 return self._unnest(node)
+
+    def outer_aggregate(self, node: exp.Expression, name: str) -> Expr | None:
+        """The value of an aggregate where none of this level may stand, if it is one of an enclosing query."""
+        call = bind_aggregate_call(self, take_apart(node, self.binder.text.of(node)), name)
+        return self._of_outer_query(call, node, name)
+
+    def _of_outer_query(self, call: AggregateCall, node: exp.Expression, name: str) -> Expr | None:
+        """The value of an aggregate whose columns are all of enclosing queries: it belongs to the nearest of them."""
+        whole: Expr = call
+        nodes = list(walk(whole))
+        depths = [e.depth for e in nodes if isinstance(e, OuterRef)]
+        if not depths or any(isinstance(e, ColumnRef | Subquery) for e in nodes):
+            return None
+        near, scope = min(depths), self.scope
+        for _ in range(near):
+            assert scope.parent is not None
+            scope = scope.parent
+        user = scope.user
+        if user is None or user.level is None or "aggregate" not in user.allowed:
+            where = "FROM" if user is None else user.where
+            raise BindError(
+                f"aggregate {name.lower()}() of columns of an enclosing query cannot stand in {where}",
+                code="misplaced_aggregate", location=self.binder.text.of(node),
+            )  # fmt: skip
+
+        def moved(e: Expr) -> Expr:
+            if not isinstance(e, OuterRef):
+                return e
+            return ColumnRef(e.type, e.key) if e.depth == near else OuterRef(e.type, e.key, e.depth - near)
+
+        above = transform_up(whole, moved)
+        assert isinstance(above, AggregateCall)
+        return OuterRef(call.type, user.level._column(user.level.aggregates, above, name).key, near)
 
     def _column(self, known: dict[str, _Call], call: _Call, name: str) -> ColumnRef:
         for key, other in known.items():
@@ -141,6 +177,9 @@ class SelectLevel:
         given = node.expressions[0] if isinstance(node, exp.Unnest) else node.this
         value = self.expressions("the argument of UNNEST", ANY_CALL - {"unnest"}).bind(given)
         value = unnestable(value, self.binder.text.of(node))
+        for key, known in self.unnests.items():
+            if known == value:  # side by side they are the same column
+                return ColumnRef(value.type.value_type, key)
         key = self.binder.keys.make("unnest")
         self.unnests[key] = value
         return ColumnRef(value.type.value_type, key)

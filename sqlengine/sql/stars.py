@@ -4,34 +4,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import pyarrow as pa
 from sqlglot import exp
 
 from sqlengine.errors import BindError, NotSupportedError
 from sqlengine.expr.nodes import ColumnRef, Expr
 from sqlengine.sql.consumed import check_consumed
 from sqlengine.sql.scope import Column, Scope
+from sqlengine.sql.select_item import Item
+from sqlengine.sql.unnest_items import struct_field, unnest_items
 
 if TYPE_CHECKING:
     from sqlengine.sql.binder import Binder
-    from sqlengine.sql.select_level import SelectLevel
-
-
-@dataclass(frozen=True, eq=False)
-class Item:
-    """One column of the result: a node to bind, or (from a star) a column that is bound already."""
-
-    name: str
-    node: exp.Expression | None
-    column: Expr | None = None
-
-    def value(self, level: SelectLevel) -> Expr:
-        if self.node is not None:
-            return level.item(self.node)
-        assert self.column is not None
-        return self.column
 
 
 def select_items(binder: Binder, tree: exp.Select, scope: Scope) -> list[Item]:
@@ -40,15 +26,37 @@ def select_items(binder: Binder, tree: exp.Select, scope: Scope) -> list[Item]:
         alias = node.alias if isinstance(node, exp.Alias) else None
         inner = node.this if isinstance(node, exp.Alias) else node
         star = _whole_star(inner)
-        if star is not None:
+        fields = _struct_fields(binder, inner, scope) if alias is None else None
+        if fields is not None:
+            items += fields
+        elif star is not None:
             if alias:
                 raise BindError("* cannot have an alias", code="star_alias", location=binder.text.of(node))
             items += [Item(name, made, column) for name, made, column in _Star(binder, scope, *star).items()]
+        elif isinstance(inner, exp.Explode):
+            items += unnest_items(binder, inner, scope, alias)
         elif inner.find(exp.Columns) is not None and (expanded := _expanded(binder, inner, scope, alias)) is not None:
             items += expanded
         else:
             items.append(Item(alias or output_name(inner), inner))
     return items
+
+
+def _struct_fields(binder: Binder, node: exp.Expression, scope: Scope) -> list[Item] | None:
+    """`s.*` where s is a struct column, not a table: its fields."""
+    if not (isinstance(node, exp.Column) and isinstance(node.this, exp.Star)):
+        return None
+    name = node.table.lower()
+    if any(c.table.lower() == name for c in scope.columns):
+        return None
+    column = next((c for c in scope.columns if c.name.lower() == name and c.key not in scope.hidden), None)
+    if column is None or not pa.types.is_struct(column.type):
+        return None
+    if any(node.this.args.values()):
+        raise NotSupportedError(
+            "EXCLUDE, REPLACE and RENAME of the fields of a struct are not supported", location=binder.text.of(node)
+        )
+    return [Item(f.name, struct_field(_reference(column), f.name)) for f in column.type]
 
 
 def output_name(node: exp.Expression) -> str:
@@ -245,6 +253,11 @@ def _chosen(
         if missing is not None:
             raise BindError(f'column "{missing}" does not exist', code="column_not_found", location=location)
         return [(c.name, _reference(c)) for c in listed], [(c.name,) for c in listed]
+    if isinstance(inner, exp.Lambda) and len(inner.expressions) == 1:
+        chosen = [c for c in visible if _accepts(binder, inner, c.name)]
+        if not chosen:
+            raise BindError("no column is chosen by COLUMNS", code="column_not_found", location=location)
+        return [(c.name, _reference(c)) for c in chosen], [(c.name,) for c in chosen]
     if isinstance(inner, exp.Literal) and inner.is_string:
         try:
             pattern = re.compile(str(inner.this))
@@ -257,6 +270,17 @@ def _chosen(
             raise BindError(f"no column matches {inner.this!r}", code="column_not_found", location=location)
         return [(c.name, _reference(c)) for c, _ in found], [(m[0], *m.groups()) for _, m in found]
     raise NotSupportedError("COLUMNS takes *, a text or a list of names", location=location)
+
+
+def _accepts(binder: Binder, function: exp.Lambda, name: str) -> bool:
+    """Whether the lambda of COLUMNS is true for a name."""
+    parameter = function.expressions[0].name.lower()
+
+    def put(node: exp.Expression) -> exp.Expression:
+        named = isinstance(node, exp.Column | exp.Identifier) and node.name.lower() == parameter
+        return exp.Literal.string(name) if named else node
+
+    return binder.constant(function.this.copy().transform(put)) is True
 
 
 def _reference(column: Column) -> exp.Column:

@@ -31,12 +31,12 @@ def bind_exists(binder: ExpressionBinder, node: exp.Exists) -> Expr:
     inner: Any = node.this.this if isinstance(node.this, exp.Subquery) else node.this
     if not isinstance(inner, exp.Query):
         raise NotSupportedError("EXISTS takes a query", location=binder.text.of(node))
-    plan, _ = binder.binder.subquery(inner, binder.scope)
+    plan, _ = binder.subquery(inner)
     return Subquery(_BOOL, "exists", plan, location=binder.text.of(node))
 
 
 def bind_scalar_subquery(binder: ExpressionBinder, node: exp.Expression) -> Expr:
-    plan, _ = binder.binder.subquery(node, binder.scope)
+    plan, _ = binder.subquery(node)
     if len(plan.schema) != 1:
         raise BindError(
             f"a subquery used as a value must have one column, this has {len(plan.schema)}", code="subquery_columns",
@@ -47,7 +47,7 @@ def bind_scalar_subquery(binder: ExpressionBinder, node: exp.Expression) -> Expr
 
 def bind_array_subquery(binder: ExpressionBinder, node: Any, location: Location | None) -> Expr:
     """ARRAY(SELECT ...): the list of the subquery's values in its order; of no rows an empty list."""
-    plan, _ = binder.binder.subquery(node, binder.scope)
+    plan, _ = binder.subquery(node)
     if len(plan.schema) != 1:
         raise BindError("ARRAY takes a query of one column", code="subquery_columns", location=location)
     value: Expr = ColumnRef(plan.schema.types[0], plan.schema.names[0])
@@ -74,7 +74,7 @@ def bind_in(binder: ExpressionBinder, node: exp.In) -> Expr:
     if query is None and len(node.expressions) == 1 and isinstance(node.expressions[0], exp.Values):
         query = node.expressions[0]
     if query is not None:
-        plan, _ = binder.binder.subquery(query.this if _is_bare(query) else query, binder.scope)
+        plan, _ = binder.subquery(query.this if _is_bare(query) else query)
         values = [binder.bind(part) for part in _row(node.this) or [node.this]]
         return _compared(binder, Subquery(_BOOL, "in", plan, tuple(values), location=location))
     if node.args.get("field") is not None:
@@ -123,7 +123,7 @@ def _quantified(
         inner = inner.this
     values = [binder.bind(part) for part in _row(value) or [value]]
     if isinstance(inner, exp.Query):
-        plan, _ = binder.binder.subquery(inner, binder.scope)
+        plan, _ = binder.subquery(inner)
     else:
         plan = _elements(binder, binder.bind(inner), location)
     return _compared(binder, Subquery(_BOOL, kind, plan, tuple(values), name, location))
