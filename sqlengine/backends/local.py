@@ -21,6 +21,7 @@ from sqlengine.expr.statistics import Stats
 from sqlengine.operators.base import Operator
 from sqlengine.operators.exchange import Exchange, HeldInput, HeldPlan, StageInput
 from sqlengine.physical.adapt import adapt
+from sqlengine.physical.estimates import estimate
 from sqlengine.physical.fit import Needs, fit, pipeline, units, width
 from sqlengine.physical.key_summary import KeySummary
 from sqlengine.physical.shared_tables import with_room_for_tables
@@ -81,7 +82,10 @@ class LocalBackend:
         )
         self._stages.append(shuffle)
         context.profile.stages.append((f"stage {number}", child))
-        summary = KeySummary(seam.summarize if isinstance(seam, Exchange) else ())
+        summary = KeySummary(
+            seam.summarize if isinstance(seam, Exchange) else (),
+            child.schema, estimate(child), context.pool.capacity, shuffle.reservation("KeySummary"),
+        )  # fmt: skip
         with Pipeline(self, child, context, seam) as running:
             running.write(shuffle, keys, summary)
         shuffle.finish()

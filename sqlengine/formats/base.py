@@ -13,6 +13,7 @@ from typing import Any, Protocol, runtime_checkable
 import pyarrow as pa
 
 from sqlengine.expr.statistics import Stats
+from sqlengine.runtime.key_set import KeySet
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,8 @@ class Bounds:
     whoever pushed it keeps the real filter above the scan.
 
     `low`/`high` are Python values, None is open; `values` a set of allowed values; `not_null` drops NULLs.
-    `dynamic`: no filter above says the same (it comes from a join's build side), so it pays to drop single rows by it.
+    `dynamic`: no filter above says the same (it comes from a join's build side), so it pays to drop single rows by it;
+    `members`: then, a set that has all values that matter.
     """
 
     column: str
@@ -32,6 +34,7 @@ class Bounds:
     values: frozenset[Any] | None = None
     not_null: bool = True
     dynamic: bool = False
+    members: KeySet | None = None
 
 
 @dataclass(frozen=True)

@@ -125,6 +125,8 @@ class ParquetSource:
             return True
         floating = pa.types.is_floating(self.schema.field(bound.column).type)
         try:
+            if bound.members is not None and not bound.members.any_between(low, high):
+                return False
             if bound.values is not None:
                 return any(low <= value <= high for value in bound.values) or (
                     floating and any(value != value for value in bound.values)
@@ -134,7 +136,7 @@ class ParquetSource:
             if bound.low is not None and not unbounded and (high < bound.low or (bound.low_open and high == bound.low)):
                 return False
             return not (bound.high is not None and (low > bound.high or (bound.high_open and low == bound.high)))
-        except TypeError:
+        except (TypeError, pa.ArrowException):
             return True  # the value is of another kind than the statistics: nothing can be said
 
     def read(

@@ -16,6 +16,7 @@ import pyarrow as pa
 from sqlengine.errors import InternalError
 from sqlengine.expr.statistics import ColumnStats, Stats
 from sqlengine.operators.base import SINGLE, Batches, Distribution, MemoryNeed, Operator
+from sqlengine.runtime.key_set import KeySet
 from sqlengine.runtime.partitioned_buffer import PartitionedBuffer
 from sqlengine.runtime.task import Task
 from sqlengine.settings import Settings
@@ -51,12 +52,13 @@ class Exchange(Operator):
 
 @dataclass(frozen=True)
 class KeyRange:
-    """What a finished stage knows of a column: smallest and largest value (None: no value at all), and all values if
-    few."""
+    """What a finished stage knows of a column: smallest and largest value (None: no value at all), all values if few, and
+    a set that others can be tested against where that would drop some."""
 
     low: Any
     high: Any
     values: frozenset[Any] | None = None
+    members: KeySet | None = None
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The range of the join keys of a build side, gathered while its stage runs: what a dynamic filter is made of."""
+"""What is learnt of the join keys of a build side while its stage runs: what a dynamic filter is made of."""
 
 from __future__ import annotations
 
@@ -9,23 +9,37 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from sqlengine.expr.statistics import Stats
 from sqlengine.operators.exchange import KeyRange
+from sqlengine.runtime.key_set import KeySet
+from sqlengine.runtime.memory import Reservation
 
 _FEW_VALUES = 1000
+_LARGEST_SET = 8 << 20
+_SET_SHARE = 64  # of what operators share, the most that one set may take
 
 
 class KeySummary:
-    """Smallest, largest and (while they are few) all values of some columns, over the batches of several tasks."""
+    """Smallest and largest value, all values while they are few, and a set to test against, of some columns of a stage's
+    output. `expected`: the estimate of that output; `capacity`: what operators share, in bytes."""
 
-    def __init__(self, keys: tuple[str, ...]) -> None:
+    def __init__(
+        self, keys: tuple[str, ...], schema: pa.Schema, expected: Stats, capacity: int, memory: Reservation
+    ) -> None:
         self._keys = keys
         self._lock = threading.Lock()
         self._ranges: dict[str, tuple[Any, Any]] = {}
         self._values: dict[str, set[Any] | None] = {key: set() for key in keys}
+        most = min(_LARGEST_SET, capacity // _SET_SHARE)
+        types = {key: schema.field(key).type for key in keys}
+        self._sets = {key: KeySet(t, expected.rows, most, memory) for key, t in types.items() if _flat(t)}
+        self._expected = expected
 
     def add(self, batch: pa.RecordBatch) -> None:
         for key in self._keys:
             column = batch.column(key)
+            if key in self._sets:
+                self._sets[key].add(column)
             if not _ordered(column.type):
                 self._values[key] = None
                 continue
@@ -46,16 +60,21 @@ class KeySummary:
                     few |= unique
 
     def freeze(self) -> Mapping[str, KeyRange]:
-        """Columns without an order that files can be pruned by are left out."""
+        """Columns of which nothing is known that drops rows are left out."""
         result = {}
         for key in self._keys:
-            values = self._values[key]
-            if key in self._ranges:
-                low, high = self._ranges[key]
-                result[key] = KeyRange(low, high, None if values is None else frozenset(values))
-            elif values is not None:
-                result[key] = KeyRange(None, None, frozenset())
+            values, (low, high) = self._values[key], self._ranges.get(key, (None, None))
+            facts = self._expected.columns.get(key)
+            members = self._sets.get(key)
+            if members is not None and not members.finish(None if facts is None else facts.domain):
+                members = None
+            if low is not None or values is not None or members is not None:
+                result[key] = KeyRange(low, high, None if values is None else frozenset(values), members)
         return result
+
+
+def _flat(type_: pa.DataType) -> bool:
+    return not pa.types.is_nested(type_) and not pa.types.is_null(type_)
 
 
 def _ordered(type_: pa.DataType) -> bool:

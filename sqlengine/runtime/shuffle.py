@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import pyarrow as pa
 
-from sqlengine.runtime.memory import MemoryPool
+from sqlengine.runtime.memory import MemoryPool, Reservation
 from sqlengine.runtime.partitioned_buffer import PartitionedBuffer
 from sqlengine.runtime.spill import SpillDirectory
 from sqlengine.settings import Settings
@@ -41,6 +41,10 @@ class Shuffle:
         self._buffers: list[PartitionedBuffer] = []
         self._readers = [0] * partitions
         self._closed = False
+
+    def reservation(self, name: str) -> Reservation:
+        """For what else is kept as long as the rows are."""
+        return self._memory.reservation(name, 0, False)
 
     def writer(self) -> ShuffleWriter:
         """For one task."""
