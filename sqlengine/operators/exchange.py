@@ -52,8 +52,8 @@ class Exchange(Operator):
 
 @dataclass(frozen=True)
 class KeyRange:
-    """What a finished stage knows of a column: smallest and largest value (None: no value at all), all values if few, and
-    a set that others can be tested against where that would drop some."""
+    """What a finished stage knows of a column: smallest and largest value (None: no value at all), all values if few,
+    and a set that others can be tested against where that would drop some."""
 
     low: Any
     high: Any

@@ -20,8 +20,8 @@ _SET_SHARE = 64  # of what operators share, the most that one set may take
 
 
 class KeySummary:
-    """Smallest and largest value, all values while they are few, and a set to test against, of some columns of a stage's
-    output. `expected`: the estimate of that output; `capacity`: what operators share, in bytes."""
+    """Of some columns of a stage's output: smallest and largest value, all values while they are few, a set to test
+    against. `expected`: the estimate of that output; `capacity`: what operators share, in bytes."""
 
     def __init__(
         self, keys: tuple[str, ...], schema: pa.Schema, expected: Stats, capacity: int, memory: Reservation

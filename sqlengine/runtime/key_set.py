@@ -1,8 +1,8 @@
 """The set of a build side's join keys, gathered while its stage runs and tested by the scans of the other side.
 
 1. Whole numbers, dates and times become bits over their range, exactly.
-2. When the range grows too wide, and for every other type, hashes go into a Bloom filter: it lets some rows pass that have
-   no match, and never drops one that has.
+2. When the range grows too wide, and for every other type, hashes go into a Bloom filter: it lets some rows pass that
+   have no match, and never drops one that has.
 Held: at most `most` bytes, reserved before they are taken. A set that gets no memory, or is so full that nearly
 everything passes, is given up: it is a help, not a need.
 """
@@ -88,7 +88,7 @@ class KeySet:
             self._memory.shrink(size)
 
     def finish(self, domain: float | None) -> bool:
-        """No more is added. Whether the set is worth testing: not if it has nearly all of the `domain` values there are."""
+        """No more is added. Whether the set is worth testing: not if it has nearly all of `domain` values."""
         if self._bits is not None:
             self._usable = domain is None or self._bits.size() < 0.8 * domain
         elif self._bloom is not None:
