@@ -25,9 +25,10 @@ _CHUNKS = pa.schema(
     [
         ("file_name", pa.string()), ("row_group_id", pa.int64()), ("row_group_num_rows", pa.int64()),
         ("row_group_num_columns", pa.int64()), ("row_group_bytes", pa.int64()), ("column_id", pa.int64()),
-        ("num_values", pa.int64()), ("path_in_schema", pa.string()), ("type", pa.string()), ("stats_min_value", pa.string()),
-        ("stats_max_value", pa.string()), ("stats_null_count", pa.int64()), ("compression", pa.string()),
-        ("encodings", pa.string()), ("dictionary_page_offset", pa.int64()), ("data_page_offset", pa.int64()),
+        ("num_values", pa.int64()), ("path_in_schema", pa.string()), ("type", pa.string()),
+        ("stats_min_value", pa.string()), ("stats_max_value", pa.string()), ("stats_null_count", pa.int64()),
+        ("compression", pa.string()), ("encodings", pa.string()),
+        ("dictionary_page_offset", pa.int64()), ("data_page_offset", pa.int64()),
         ("total_compressed_size", pa.int64()), ("total_uncompressed_size", pa.int64()),
     ]
 )  # fmt: skip

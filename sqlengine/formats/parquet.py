@@ -174,20 +174,30 @@ class ParquetSource:
             os.close(file)
 
     def read_floor(self, columns: Sequence[str], limits: ReadLimits) -> int:
-        # Of each column: a chunk (or its page at hand) as stored, a page decompressed, its codes and its dictionary.
+        """The largest row group that reading may hold, by the footers of some files."""
         largest = 0
         for path in self.paths[:16]:
             layout = layout_of(path)
             for group in range(min(len(layout.groups), 4)):
-                sizes = [
-                    min(chunk.stored, 1 << 20) + min(2 * chunk.size, 3 << 20)
-                    for name in columns
-                    for chunk in layout.chunks(group, layout.places.get(name, []))
-                ]
-                # Where a row group is one window, its columns are decoded one after the other.
-                one = layout.groups[group] <= limits.batch_rows and len(sizes) > 0
-                largest = max(largest, max(sizes) if one else sum(sizes))
-        return min(largest, 16 << 20)
+                held = _held(layout, group, columns)
+                whole = sum(held)
+                if layout.groups[group] <= limits.batch_rows:
+                    whole = max(held, default=0)  # one window: a column after the other
+                largest = max(largest, min(whole, max(held, default=0) + 2 * limits.batch_bytes))
+        return largest
+
+
+def _held(layout: Layout, group: int, columns: Sequence[str]) -> list[int]:
+    """Bytes that reading each column of a row group holds, beside what it gives out."""
+    found = []
+    for name in columns:
+        for chunk in layout.chunks(group, layout.places.get(name, [])):
+            if chunk.size > 64 * chunk.values:  # long texts: a page of them may be large, a huge one is read in pieces
+                text = chunk.size // max(1, chunk.values)
+                found.append(min(chunk.stored + chunk.size, (8 << 20) + 3 * text))
+            else:
+                found.append(min(chunk.stored, 1 << 20) + 3 * min(chunk.size, 1 << 20))
+    return found
 
 
 class _GroupReader:
@@ -199,6 +209,7 @@ class _GroupReader:
         self._readers: dict[str, ColumnReader] = {}
         self._window = self._rows
         self._limit = _MOST_TEXT
+        self._resting = False
 
     def batches(self, columns: Sequence[str], tests: Sequence[RowTest], limits: ReadLimits) -> Iterator[pa.RecordBatch]:
         names = self._schema.names
@@ -207,6 +218,7 @@ class _GroupReader:
         # Windows of one size: no small rest.
         window = -(-self._rows // -(-self._rows // window)) if self._rows else 1
         schema = pa.schema([self._schema.field(name) for name in columns])
+        self._resting = sum(_held(self._layout, self._group, names)) > 2 * limits.batch_bytes
         low = 0
         while low < self._rows:
             high = min(self._rows, low + window)
@@ -300,8 +312,11 @@ class _GroupReader:
             raise self._failed(name, f"a page is corrupt: {error}") from None
         except (pa.ArrowException, OSError) as error:
             raise self._failed(name, str(error).splitlines()[0]) from None
-        if self._window >= self._rows and isinstance(reader, OwnColumn):
-            self._readers.pop(name, None)  # read once: its bytes are not needed any more
+        if isinstance(reader, OwnColumn):
+            if self._window >= self._rows:
+                self._readers.pop(name, None)  # read once: its bytes are not needed any more
+            elif self._resting:
+                reader.rest()
         return found
 
     def _open(self, name: str) -> ColumnReader:

@@ -5,14 +5,16 @@ pages without a wanted row are not decompressed, of the others only the wanted r
 the codes of its dictionary until it has to be written out. Everything else (nested types, delta encodings, booleans,
 rare codecs) goes through Arrow's reader.
 
-Held: of a chunk up to `_WHOLE` bytes all of it, of a larger one a page at a time; its dictionary; a page's values.
+Held: of a chunk up to `_WHOLE` bytes all of it, of a larger one a page at a time, of a huge page of long texts a piece
+at a time; its dictionary; a page's values.
 """
 
 from __future__ import annotations
 
 import os
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any, Protocol
 
 import pyarrow as pa
@@ -20,6 +22,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from sqlengine.formats.parquet_footer import ChunkFacts, Layout
+from sqlengine.formats.parquet_huge import HugePage
 from sqlengine.kernels.parquet_pages import (
     BIG_ENDIAN,
     COPY,
@@ -28,12 +31,16 @@ from sqlengine.kernels.parquet_pages import (
     WIDEN,
     CorruptPage,
     PageDecoder,
+    all_present,
     page_headers,
 )
 from sqlengine.kernels.selection import first_at_least
 
 # Chunks up to this size are read in one piece.
 _WHOLE = 1 << 20
+# Pages of texts over this size are read in pieces, if the texts are long.
+_HUGE = 4 << 20
+_LONG = 64
 _CODECS = {"SNAPPY": "snappy", "ZSTD": "zstd", "GZIP": "gzip", "BROTLI": "brotli", "UNCOMPRESSED": None}
 _DATA, _DICTIONARY, _DATA_V2 = 0, 2, 3
 _PLAIN, _CODED = (0,), (2, 8)
@@ -102,8 +109,9 @@ class OwnColumn:
         rows: int,
     ) -> None:
         self._file, self._chunk, self._type = file, chunk, type_
-        self._codec = _CODECS[chunk.codec]
-        self._decoder = PageDecoder(*form, nullable)
+        self._form, self._codec = form[0], _CODECS[chunk.codec]
+        self._new_decoder = partial(PageDecoder, *form, nullable)
+        self._decoder = self._new_decoder()
         self._nullable = nullable
         self._held: Any = None
         if chunk.stored <= _WHOLE:
@@ -130,9 +138,77 @@ class OwnColumn:
         if first != rows:
             raise CorruptPage(f"it has {first} values for {rows} rows")
         self.coded = self.coded and dictionary is not None
+        self._current: tuple[int, int] = (-1, -1)
+        self._huge: dict[int, HugePage] = {}
+        self._coder: tuple[Any, ...] | None = None
+        self._awake = True
         if dictionary is not None and self.supported:
-            self._decoder.set_dictionary(self._values(dictionary)[1], dictionary[4])
-        self._current = -1
+            if self._is_huge(dictionary) and self._in_order(dictionary[4]):
+                # Every text occurs once and in this order: the dictionary is read as a page.
+                self._pages = [(0, dictionary[4], dictionary), *(p for p in self._pages if p[2][5] in _PLAIN)]
+                self.coded = False
+            else:
+                self._coder = dictionary
+                self._wake()
+        if self.supported:
+            for place, (_, _, header) in enumerate(self._pages):
+                if header[5] in _PLAIN and self._is_huge(header):
+                    self._make_huge(place, header)
+
+    def _wake(self) -> None:
+        if self._coder is not None:
+            self._decoder.set_dictionary(self._values(self._coder)[1], self._coder[4])
+        self._awake = True
+
+    def rest(self) -> None:
+        """Let go of all bytes until the next read, which has to read them again."""
+        if not self._huge:
+            self._held = self._dictionary = None
+            self._decoder = self._new_decoder()
+            self._current = (-1, -1)
+            self._awake = False
+
+    def _is_huge(self, header: tuple[Any, ...]) -> bool:
+        return self._form == TEXT and header[3] > _HUGE and header[3] > _LONG * header[4]
+
+    def _in_order(self, entries: int) -> bool:
+        """Whether the codes of the chunk are 0, 1, 2, ... to the end of the dictionary."""
+        self._decoder.expect(entries)
+        at = 0
+        for place, (first, end, header) in enumerate(self._pages):
+            if header[5] not in _CODED:
+                break
+            if first != at or end > entries:
+                return False
+            self._load(place)
+            self._decoder.begin(end - first, True, 0, 0)
+            self._decoder.append(0, end - first)
+            codes = pa.Array.from_buffers(pa.int32(), end - first, self._decoder.finish())
+            if codes.null_count or not codes.equals(pa.arange(first, end).cast(pa.int32())):
+                return False
+            at = end
+        self._current = (-1, -1)
+        return at == entries
+
+    def _make_huge(self, place: int, header: tuple[Any, ...]) -> None:
+        """Read a page in pieces, unless it has NULLs."""
+        kind, start, stored, size, rows, _, _, defined, repeated, packed, _ = header
+        start += self._chunk.start
+        skipped = 0
+        if kind == _DATA_V2:
+            levels = pa.py_buffer(os.pread(self._file, defined, start + repeated))
+            start, stored, size = start + defined + repeated, stored - defined - repeated, size - defined - repeated
+        elif kind == _DATA and self._nullable:
+            front = HugePage(self._file, start, stored, self._codec, size, rows, 0).front(4)
+            length = int.from_bytes(front.to_pybytes(), "little")
+            if length > size - 4:
+                raise CorruptPage("its levels are longer than it")
+            skipped = 4 + length
+            levels = HugePage(self._file, start, stored, self._codec, size, rows, 0).front(skipped).slice(4)
+        if self._nullable and kind != _DICTIONARY and not all_present(levels, rows):
+            return
+        codec = self._codec if kind != _DATA_V2 or packed else None
+        self._huge[place] = HugePage(self._file, start, stored, codec, size, rows, skipped)
 
     def _bytes(self, header: tuple[Any, ...]) -> pa.Buffer:
         start, stored, crc = header[1], header[2], header[10]
@@ -178,12 +254,29 @@ class OwnColumn:
         return found
 
     def _load(self, place: int) -> None:
-        if place != self._current:
+        if self._current != (place, -1):
             first, end, header = self._pages[place]
-            self._current = -1
+            self._current = (-1, -1)
             levels, values = self._values(header)
             self._decoder.load(levels, values, end - first, header[5] in _CODED)
-            self._current = place
+            self._current = (place, -1)
+
+    def _parts(self, low: int, high: int) -> Iterator[tuple[int, int, Callable[[], None]]]:
+        """Pages, or pieces of huge ones, that hold rows from `low` to `high`: first row, end, and what loads it."""
+        for place, (first, end, _) in enumerate(self._pages):
+            if end <= low or first >= high:
+                continue
+            if place not in self._huge:
+                yield first, end, partial(self._load, place)
+                continue
+            for start, stop, data in self._huge[place].pieces(max(low - first, 0), min(high, end) - first):
+                yield first + start, first + stop, partial(self._load_piece, (place, start), data, stop - start)
+
+    def _load_piece(self, piece: tuple[int, int], data: Any, rows: int) -> None:
+        if self._current != piece:
+            self._current = (-1, -1)
+            self._decoder.load(None, data, rows, False)
+            self._current = piece
 
     @property
     def dictionary(self) -> pa.Array:
@@ -194,21 +287,21 @@ class OwnColumn:
 
     def read(self, low: int, high: int, rows: pa.Array | None, coded: bool, limit: int) -> pa.Array:
         coded = coded and self.coded
+        if not self._awake:
+            self._wake()
         decoder = self._decoder
         count = high - low if rows is None else len(rows)
         share = count / max(1, self._chunk.values)
         decoder.begin(count, coded, limit, min(limit, int(self._chunk.size * share * 1.2)))
         at = 0
-        for place, (first, end, _) in enumerate(self._pages):
-            if end <= low or first >= high:
-                continue
+        for first, end, load in self._parts(low, high):
             if rows is None:
-                self._load(place)
+                load()
                 decoder.append(max(low - first, 0), min(high, end) - max(low, first))
                 continue
             after = first_at_least(rows, end, at)
             if after > at:
-                self._load(place)
+                load()
                 decoder.append(at, after - at, rows, first)
                 at = after
         buffers = decoder.finish()

@@ -244,11 +244,11 @@ struct Page {
         if (form == F_TEXT) offsets[entries] = (int32_t)filled;
     }
 
-    // `level`: the bytes of the definition levels, if there are any.
+    // `level`: the bytes of the definition levels; null when all rows have values.
     bool load(const uint8_t* level, int64_t level_size, const uint8_t* data, int64_t size, int64_t count, bool dict) {
         rows = present = count;
         place.clear();
-        if (nullable) {
+        if (nullable && level != nullptr) {
             levels.resize(count);
             if (!unpack_hybrid(level, level + level_size, 1, count, levels.data())) return false;
             present = 0;
@@ -370,3 +370,19 @@ struct Page {
         }
     }
 };
+
+// Whole texts (4 bytes of length each) at the front of `size` bytes: their number, the bytes they take, and the bytes that
+// the text after them takes as far as is known.
+static void whole_texts(const uint8_t* p, int64_t size, int64_t& count, int64_t& used, int64_t& next) {
+    count = used = 0;
+    next = 4;
+    while (size - used >= 4) {
+        uint32_t length;
+        memcpy(&length, p + used, 4);
+        next = 4 + (int64_t)length;
+        if (next > size - used) return;
+        used += next;
+        count++;
+        next = 4;
+    }
+}

@@ -6,6 +6,7 @@
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uintptr_t
 from libc.string cimport memset
 from libcpp cimport bool as cbool
+from libcpp.vector cimport vector
 
 import pyarrow as pa
 
@@ -39,6 +40,17 @@ cdef extern from "parquet_pages.h" nogil:
         void take_fixed(const Wanted& w, uint8_t* to)
         int64_t text_bytes(const Wanted& w)
         void take_text(const Wanted& w, int32_t* to, uint8_t* bytes, int64_t filled)
+
+    cbool unpack_hybrid(const uint8_t* p, const uint8_t* end, int width, int64_t n, int32_t* out)
+    void whole_texts(const uint8_t* p, int64_t size, int64_t& count, int64_t& used, int64_t& next)
+
+cdef extern from "snappy_stream.h" nogil:
+    cdef cppclass CSnappyStream "SnappyStream":
+        int64_t size
+        void feed(const uint8_t* p, int64_t n)
+        int64_t ready()
+        void take(uint8_t* to, int64_t n)
+        cbool run(int64_t wanted)
 
 COPY, NARROW, WIDEN, BIG_ENDIAN, TEXT = range(5)
 
@@ -75,6 +87,65 @@ def page_headers(data, beyond=None):
     return found
 
 
+def texts_at_front(data):
+    """Of a buffer of texts with their lengths: how many are whole, the bytes they take, and the bytes that the next one
+    takes as far as is known (with its length)."""
+    cdef const uint8_t* p = <const uint8_t*><uintptr_t>data.address
+    cdef int64_t size = data.size, count = 0, used = 0, next = 0
+    with nogil:
+        whole_texts(p, size, count, used, next)
+    return count, used, next
+
+
+def all_present(levels, int64_t rows):
+    """Whether definition levels (0 or 1) say that no row is NULL."""
+    cdef const uint8_t* p = <const uint8_t*><uintptr_t>levels.address
+    cdef int64_t size = levels.size, i, present = 0
+    cdef vector[int32_t] found
+    cdef cbool good
+    found.resize(rows)
+    with nogil:
+        good = unpack_hybrid(p, p + size, 1, rows, found.data())
+        for i in range(rows):
+            present += found[i] != 0
+    if not good:
+        raise CorruptPage("its levels do not fit its header")
+    return present == rows
+
+
+cdef class SnappyReader:
+    """Raw Snappy, decompressed as it is read; `source(n)` gives the next compressed bytes, none at their end."""
+
+    cdef CSnappyStream stream
+    cdef object source
+
+    def __init__(self, source):
+        self.source = source
+
+    def read(self, int64_t size):
+        cdef cbool good
+        cdef const uint8_t* p
+        cdef int64_t n
+        cdef cbool ended = False
+        while self.stream.ready() < size:
+            with nogil:
+                good = self.stream.run(size)
+            if not good:
+                raise CorruptPage("it cannot be decompressed")
+            if ended or self.stream.ready() >= size:
+                break
+            more = pa.py_buffer(self.source(1 << 18))
+            n = more.size
+            ended = n == 0
+            p = <const uint8_t*><uintptr_t>more.address
+            if n:
+                self.stream.feed(p, n)
+        n = min(size, self.stream.ready())
+        out = pa.allocate_buffer(n)
+        self.stream.take(<uint8_t*><uintptr_t>out.address, n)
+        return out
+
+
 cdef class PageDecoder:
     """The pages of one column chunk, one after the other: `dictionary` once, then `load` a page and `append` rows of it
     to the column begun by `begin`."""
@@ -99,6 +170,10 @@ cdef class PageDecoder:
         if not good:
             raise CorruptPage("its dictionary is shorter than its header says")
         self.words = data
+
+    def expect(self, int64_t count):
+        """Codes below `count` are good, though the dictionary is not at hand."""
+        self.page.entries = count
 
     def dictionary(self):
         """Buffers of the dictionary in Arrow form: values, or offsets and bytes."""

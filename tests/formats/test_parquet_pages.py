@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from sqlengine.errors import FormatError
-from sqlengine.formats import open_source
+from sqlengine.formats import open_source, parquet_chunks, parquet_huge
 from sqlengine.formats.base import ReadLimits, RowTest
 from sqlengine.kernels.parquet_pages import CorruptPage, PageDecoder, page_headers
 from sqlengine.types import canonical
@@ -131,6 +131,45 @@ def test_selected_rows(tmp_path, options, nulls):
             for batch in source.read_selected(split, [], [tests[name][0] for name in chosen], [], LIMITS)
         )
         assert split_rows == expected.num_rows
+
+
+@pytest.mark.parametrize("nulls", [0, 0.3])
+@pytest.mark.parametrize("codec", ["none", "snappy", "zstd", "gzip", "brotli"])
+@pytest.mark.parametrize("options", [{}, {"use_dictionary": False}, {"data_page_version": "2.0"}])
+def test_huge_pages_in_pieces(tmp_path, monkeypatch, options, codec, nulls):
+    monkeypatch.setattr(parquet_chunks, "_HUGE", 3000)
+    monkeypatch.setattr(parquet_chunks, "_LONG", 1)
+    monkeypatch.setattr(parquet_huge, "_PIECE", 700)
+    rng = random.Random(3)
+    values = column(lambda r: f"{r.random()}" * r.choice([1, 1, 1, 300]), nulls)
+    rows = pa.table({
+        "unique": values, "n": pa.array(range(ROWS)), "some": rng.choices(values[:50], k=ROWS),
+        "required": pa.array([v or "" for v in values]),
+    })  # fmt: skip
+    rows = rows.cast(pa.schema([*list(rows.schema)[:3], pa.field("required", pa.string(), nullable=False)]))
+    path = str(tmp_path / "t.parquet")
+    pq.write_table(rows, path, compression=codec, data_page_size=1 << 30, dictionary_pagesize_limit=1 << 30, **options)
+    source = open_source(path)
+    limits = ReadLimits(777, 100_000)
+    assert read(source, rows.column_names, limits=limits).to_pylist() == rows.to_pylist()
+    few = RowTest(("n",), lambda b: pc.equal(pc.bit_wise_and(b.column(0), 1023), 5))
+    expected = rows.take([i for i in range(ROWS) if i & 1023 == 5]).combine_chunks()
+    assert read(source, rows.column_names, [few], limits).to_pylist() == expected.to_pylist()
+
+
+@pytest.mark.parametrize("dictionary", [True, False])
+def test_rows_of_a_megabyte_take_little_memory(tmp_path, dictionary):
+    path = str(tmp_path / "t.parquet")
+    pq.write_table(pa.table({"b": [random.Random(i).randbytes(1 << 20) for i in range(60)]}), path,
+                   use_dictionary=dictionary)  # fmt: skip
+    source = open_source(path)
+    before, most, rows = pa.total_allocated_bytes(), 0, 0
+    for split in source.splits(["b"], []):
+        for batch in source.read(split, ["b"], [], ReadLimits(batch_bytes=4 << 20)):
+            rows += batch.num_rows
+            assert batch.nbytes < 6 << 20
+            most = max(most, pa.total_allocated_bytes() - before)
+    assert rows == 60 and most < 20 << 20
 
 
 def test_a_test_that_fails_on_unused_values_is_asked_about_rows(tmp_path):
