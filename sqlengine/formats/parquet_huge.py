@@ -32,7 +32,9 @@ class HugePage:
     def pieces(self, low: int, high: int) -> Iterator[tuple[int, int, Any]]:
         """First row, end and bytes of the pieces that hold the rows from `low` to `high` of the page."""
         if self._stream is None or (self._current is not None and self._current[0] > low):
-            self._stream, self._current = self._cut(), None
+            read = _decompressed(*self._place)
+            read(self._skipped)
+            self._stream, self._current = _cut(read, self._size - self._skipped, self._rows), None
         while True:
             if self._current is None or self._current[1] <= low:
                 self._current = next(self._stream, None)
@@ -48,24 +50,24 @@ class HugePage:
         """The first bytes of the page."""
         return pa.py_buffer(_decompressed(*self._place)(size))
 
-    def _cut(self) -> Iterator[tuple[int, int, Any]]:
-        read = _decompressed(*self._place)
-        read(self._skipped)
-        left = self._size - self._skipped
-        first, rest, wanted = 0, b"", _PIECE
-        while first < self._rows:
-            more = read(min(wanted, left))
-            if not len(more):
-                raise CorruptPage("it is shorter than its header says")
-            left -= len(more)
-            data = pa.py_buffer(rest + bytes(more)) if rest else pa.py_buffer(more)
-            count, used, following = texts_at_front(data)
-            count = min(count, self._rows - first)
-            if count:
-                yield first, first + count, data.slice(0, used)
-                first += count
-            rest = data.slice(used).to_pybytes()
-            wanted = max(_PIECE, following - len(rest))
+
+def _cut(read: Callable[[int], Any], size: int, rows: int) -> Iterator[tuple[int, int, Any]]:
+    """Pieces of `size` bytes of texts. (No method: a generator that knows its page would live in a cycle with it.)"""
+    left, first, rest, wanted = size, 0, b"", _PIECE
+    while first < rows:
+        more = read(min(wanted, left))
+        if not len(more):
+            raise CorruptPage("it is shorter than its header says")
+        left -= len(more)
+        data = pa.py_buffer(rest + bytes(more)) if rest else pa.py_buffer(more)
+        count, used, following = texts_at_front(data)
+        count = min(count, rows - first)
+        rest = data.slice(used).to_pybytes()
+        wanted = max(_PIECE if count else 0, following - len(rest))
+        del more
+        if count:
+            yield first, first + count, data.slice(0, used)
+            first += count
 
 
 def _decompressed(file: int, start: int, stored: int, codec: str | None) -> Callable[[int], Any]:
