@@ -39,7 +39,7 @@ def test_same_rows_when_spilled(big: str, query: str) -> None:
     with sqlengine.connect(threads=2) as session:
         expected = session.sql(query).to_pylist()
     with sqlengine.connect(threads=2, batch_bytes="64KiB") as session:
-        session._pool = MemoryPool(3 << 20)
+        session._pool = MemoryPool(2 << 20)
         assert session.sql(query).to_pylist() == expected
         assert session._spill.written > 0
 
