@@ -64,6 +64,15 @@ def _integer(low: int) -> Callable[[Any], int]:
     return parse
 
 
+def _seconds(value: Any) -> float:
+    if isinstance(value, bool):
+        raise ValueError("expected a number of seconds")
+    seconds = float(value)
+    if not 0 < seconds < 1e9:
+        raise ValueError("must be a positive number of seconds")
+    return seconds
+
+
 def _boolean(value: Any) -> bool:
     if isinstance(value, bool):
         return value
@@ -188,18 +197,47 @@ class Settings:
         "integer",
     )
 
+    download_max_connections: int = _setting(32, _integer(1), "URLs that are fetched at the same time.", "integer")
+    download_max_connections_per_host: int = _setting(16, _integer(1), "Of these, at most to one host.", "integer")
+    download_max_bytes: int = _setting(1 << 30, parse_bytes, "Largest body; a larger one is an error.", "bytes")
+    download_inflight_bytes: int = _setting(
+        0, parse_bytes, "Bodies held at a time. 0: half of what operators share.", "bytes"
+    )
+    download_timeout: float = _setting(300.0, _seconds, "Seconds for one URL with all its attempts.", "number")
+    download_connect_timeout: float = _setting(10.0, _seconds, "Seconds to get a connection.", "number")
+    download_stall_timeout: float = _setting(30.0, _seconds, "Seconds without a byte.", "number")
+    download_retries: int = _setting(4, _integer(0), "Further attempts after one that failed.", "integer")
+    download_backoff: float = _setting(
+        0.2, _seconds, "Seconds before the second attempt, doubled each time; Retry-After is obeyed.", "number"
+    )
+    download_on_error: str = _setting(
+        "raise", _choice("raise", "null", "struct"), "What a URL that fails gives.", "text"
+    )
+    download_follow_redirects: int = _setting(10, _integer(0), "Redirects that are followed.", "integer")
+    download_allow_private_networks: bool = _setting(
+        True, _boolean, "Whether hosts of this machine and of inner networks may be reached.", "boolean"
+    )
+    download_schemes: tuple[str, ...] = _setting(
+        ("file", "http", "https", "s3", "gs", "gcs", "az", "abfs", "abfss", "data"),
+        _strings,
+        "Schemes of URLs that may be fetched.",
+        "texts",
+    )
+
     def with_value(self, name: str, value: Any) -> Settings:
         """A copy with one setting changed; the value may be text."""
-        parse = setting_field(name).metadata["parse"]
+        field_ = setting_field(name)
         try:
-            return replace(self, **{name.lower(): parse(value)})
+            return replace(self, **{field_.name: field_.metadata["parse"](value)})
         except (ValueError, TypeError) as error:
             raise InterfaceError(f"setting {name.lower()}: {error}", code="bad_setting_value") from None
 
 
 def setting_field(name: str) -> Any:
+    """The field of a setting by its name; `download.timeout` is another spelling of `download_timeout`."""
+    wanted = name.lower().replace(".", "_")
     for item in fields(Settings):
-        if item.name == name.lower():
+        if item.name == wanted:
             return item
     close = difflib.get_close_matches(name.lower(), [f.name for f in fields(Settings)], 3)
     hint = f'did you mean "{close[0]}"?' if close else "SHOW ALL lists the settings"

@@ -18,10 +18,12 @@ from sqlengine.functions import (
     tables,
     time_formats,
     time_spans,
+    urls,
     windows,
 )
 
 __all__ = [
     "aggregates", "arithmetic", "comparison", "dates", "encodings", "introspection", "json_text", "lists",
-    "maps", "math", "patterns", "session_values", "strings", "structs", "tables", "time_formats", "time_spans", "windows",
+    "maps", "math", "patterns", "session_values", "strings", "structs", "tables", "time_formats", "time_spans",
+    "urls", "windows",
 ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""Lowering of calls that are operators: user functions."""
+"""Lowering of calls that are operators: user functions and downloads."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ import pyarrow as pa
 
 from sqlengine.operators.base import Operator
 from sqlengine.operators.call_udf import CallUdf
+from sqlengine.operators.fetch_urls import FetchUrls
 from sqlengine.plan.nodes import Extend
+from sqlengine.runtime.fetch.function import FetchFunction
 from sqlengine.runtime.udf.function import UserFunction
 
 if TYPE_CHECKING:
@@ -20,11 +22,14 @@ def lower_calls(lowering: Lowering, plan: Extend) -> Operator:
     """One operator per call, on top of each other."""
     child = lowering.lower(plan.input)
     for key, call, condition in plan.calls:
-        function: UserFunction = call.function
         wanted = [*call.args, *([condition] if condition is not None else [])]
         child, names = lowering.with_columns(child, wanted)
         args = names[: len(call.args)]
         test = names[-1] if condition is not None else None
-        function = replace(function, options=function.options.with_values(dict(call.options)))
-        child = CallUdf((child,), child.schema.append(pa.field(key, call.type)), function, args, test, key)
+        schema = child.schema.append(pa.field(key, call.type))
+        if isinstance(call.function, FetchFunction):
+            child = FetchUrls((child,), schema, args[0], test, key, call.options, call.function.only_info)
+            continue
+        function: UserFunction = replace(call.function, options=call.function.options.with_values(dict(call.options)))
+        child = CallUdf((child,), schema, function, args, test, key)
     return lowering.only(child, plan.schema)
