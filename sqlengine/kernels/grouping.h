@@ -172,6 +172,26 @@ struct RowTable {
         return (int32_t)g;
     }
 
+    // Bring what a block will read into the cache, one step of the way for all its rows before the next: slots, then the
+    // groups they name, then (for rows of bytes) what those point to.
+    template <class Touch> void fetch(const uint32_t* tags, int64_t n, Touch touch) const {
+        for (int64_t i = 0; i < n; i++) {
+            uint64_t slot = slots[tags[i] & mask];
+            if ((uint32_t)(slot >> 32) == tags[i]) touch((int64_t)(uint32_t)slot - 1);
+        }
+    }
+    void fetch(const uint32_t* tags, int64_t n) const {
+        if (mask < 4096 || n < BLOCK / 8) return;
+        for (int64_t i = 0; i < n; i++) __builtin_prefetch(&slots[tags[i] & mask]);
+        switch (shape.mode) {
+            case WORD: fetch(tags, n, [&](int64_t g) { __builtin_prefetch(&words[g]); }); break;
+            case PAIR: fetch(tags, n, [&](int64_t g) { __builtin_prefetch(&pairs[g]); }); break;
+            default:
+                fetch(tags, n, [&](int64_t g) { __builtin_prefetch(&rows[g]); });
+                fetch(tags, n, [&](int64_t g) { __builtin_prefetch(rows[g]); });
+        }
+    }
+
     // Groups of the rows from .. from + n (at most a block); rows at which groups are new are appended to `fresh`.
     void lookup_block(const std::vector<Column>& cols, int64_t from, int64_t n, bool insert, int32_t* gids, std::vector<int32_t>& fresh) {
         uint32_t tags[BLOCK];
@@ -179,7 +199,7 @@ struct RowTable {
             uint64_t w[BLOCK];
             pack_words(shape, cols, from, n, w);
             for (int64_t i = 0; i < n; i++) tags[i] = tag_of(w[i]);
-            if (mask > 4096) for (int64_t i = 0; i < n; i++) __builtin_prefetch(&slots[tags[i] & mask]);
+            fetch(tags, n);
             const Column& c = cols[0];
             bool apart = !shape.null_bits && c.valid != nullptr;
             int64_t last = -1;   // the row before, unless its key was NULL apart
@@ -198,7 +218,7 @@ struct RowTable {
             Pair w[BLOCK];
             pack_pairs(shape, cols, from, n, w);
             for (int64_t i = 0; i < n; i++) tags[i] = tag_of(w[i]);
-            if (mask > 4096) for (int64_t i = 0; i < n; i++) __builtin_prefetch(&slots[tags[i] & mask]);
+            fetch(tags, n);
             for (int64_t i = 0; i < n; i++) {
                 gids[i] = place<Pair>(tags[i], insert,
                     [&](int64_t g) { const Pair& p = pairs[g]; return p.a == w[i].a && p.b == w[i].b && p.nulls == w[i].nulls; },
@@ -206,7 +226,7 @@ struct RowTable {
             }
         } else {
             tag_rows(cols, from, n, tags);
-            if (mask > 4096) for (int64_t i = 0; i < n; i++) __builtin_prefetch(&slots[tags[i] & mask]);
+            fetch(tags, n);
             for (int64_t i = 0; i < n; i++) {
                 gids[i] = place<uint8_t*>(tags[i], insert, [&](int64_t g) { return equal(rows[g], cols, from + i); },
                     [&]() { store(cols, from + i); fresh.push_back((int32_t)(from + i)); });

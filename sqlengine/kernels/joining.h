@@ -178,6 +178,11 @@ struct BuildRows {
         bool nulls = !null_equal && has_nulls(cols);
         if (direct) {
             const Column& c = cols[0];
+            // Far apart, the values' places would be waited for one by one.
+            if (range > 65536 && c.kind == K_INT && c.width == 8) {
+                const int64_t* p = (const int64_t*)c.data + c.offset + from;
+                for (int64_t i = 0; i < n; i++) { uint64_t at = (uint64_t)p[i] - (uint64_t)low; if (at < range) __builtin_prefetch(&firsts[at]); }
+            }
             auto get = [&](int64_t i, int64_t v) {
                 uint64_t at = (uint64_t)v - (uint64_t)low;
                 out[i] = at < range ? firsts[at] - 1 : -1;
@@ -191,7 +196,14 @@ struct BuildRows {
             uint64_t w[2 * BLOCK];
             uint32_t tags[BLOCK];
             prepare(cols, from, n, w, tags);
-            if (mask > 4096) for (int64_t i = 0; i < n; i++) __builtin_prefetch(&slots[tags[i] & mask]);
+            if (mask > 4096) {
+                // Slots, then the keys they name.
+                for (int64_t i = 0; i < n; i++) __builtin_prefetch(&slots[tags[i] & mask]);
+                if (shape.mode != ROWS) for (int64_t i = 0; i < n; i++) {
+                    uint64_t slot = slots[tags[i] & mask];
+                    if ((uint32_t)(slot >> 32) == tags[i]) __builtin_prefetch(shape.mode == WORD ? &words[(uint32_t)slot - 1] : &pairs[2 * (uint64_t)((uint32_t)slot - 1)]);
+                }
+            }
             for (int64_t i = 0; i < n; i++) {
                 int32_t found = -1;
                 uint64_t s = tags[i] & mask;

@@ -29,14 +29,17 @@ struct RowPlaces {
 template <class T> static void gather_values(const std::vector<Column>& cols, const int32_t* chunk, const int32_t* place, int64_t n, bool negative, T* out) {
     if (chunk == nullptr) {
         const T* p = (const T*)cols[0].data + cols[0].offset;
-        if (!negative) for (int64_t i = 0; i < n; i++) memcpy(out + i, p + place[i], sizeof(T));
+        if (!negative) for (int64_t i = 0; i < n; i++) out[i] = p[place[i]];
         else for (int64_t i = 0; i < n; i++) if (place[i] >= 0) memcpy(out + i, p + place[i], sizeof(T)); else memset(out + i, 0, sizeof(T));
         return;
     }
     std::vector<const T*> base;
     for (const Column& c : cols) base.push_back((const T*)c.data + c.offset);
-    for (int64_t i = 0; i < n; i++)
+    const int64_t AHEAD = 16;
+    for (int64_t i = 0; i < n; i++) {
+        if (i + AHEAD < n) __builtin_prefetch(base[chunk[i + AHEAD]] + (place[i + AHEAD] < 0 ? 0 : place[i + AHEAD]));
         if (place[i] >= 0) memcpy(out + i, base[chunk[i]] + place[i], sizeof(T)); else memset(out + i, 0, sizeof(T));
+    }
 }
 struct Sixteen { uint64_t a, b; };
 

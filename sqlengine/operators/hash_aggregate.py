@@ -6,7 +6,8 @@
    as states and starts anew; a final or single one writes them, partitioned by the hash of the keys, and starts anew.
 3. At the end the groups come out by ranges, each freed as soon as it is given; if something was written, each partition
    is aggregated by itself (again partitioned by other bits of the hash if it does not fit).
-4. A partial aggregation that does not reduce its input passes rows on as states of one row each, without a table.
+4. A partial aggregation gives its groups out early when its table outgrows the cache without reducing much, and one
+   that hardly reduces its input passes rows on as states of one row each, without a table.
 
 Held: packed keys and states (reserved before they grow), and a batch of input and of output. Worst case: every row is
 its own group, all of it written and read once per level. Source: Graefe, "Query evaluation techniques for large
@@ -37,6 +38,10 @@ _MAX_LEVEL = 6
 # A partial aggregation looks at its reduction after this many rows, and gives up above this share of groups per row.
 _TRIAL_ROWS = 200_000
 _GIVE_UP = 0.7
+# A partial table larger than this is slower to look into than what it gives out is to merge; but it may go on growing
+# while it has taken so many rows per group.
+_CACHE_BYTES = 8 << 20
+_REDUCES_WELL = 16
 # A batch is not taken in smaller pieces than this while the table could be emptied instead.
 _SMALL_PIECE = 4096
 
@@ -69,8 +74,9 @@ class HashAggregate(Operator):
                     taken = groups.add(batch, merging=False)
                     seen += taken
                     batch = batch.slice(taken)
-                    poor = bool(self.keys) and seen >= _TRIAL_ROWS and groups.count > _GIVE_UP * seen
-                    if not taken or poor:
+                    large = groups.nbytes > _CACHE_BYTES and seen < _REDUCES_WELL * groups.count
+                    poor = bool(self.keys) and (seen >= _TRIAL_ROWS or large) and groups.count > _GIVE_UP * seen
+                    if not taken or poor or large:
                         yield from groups.states()
                         seen = 0
                     if poor:
