@@ -104,7 +104,7 @@ class ScanSplits(Operator):
 
     def _bound_test(self, bound: Bounds) -> RowTest | None:
         """Rows outside the bound have no match in the join above. None where Arrow's order is not SQL's."""
-        members = bound.members
+        members = bound.members if bound.dynamic else None
         if members is not None and bound.not_null:
             return RowTest((bound.column,), lambda batch: members.contains(batch.column(0)))
         type_ = self.source.schema.field(bound.column).type

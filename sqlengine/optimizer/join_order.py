@@ -20,6 +20,7 @@ from sqlengine.expr.nodes import ColumnRef, Expr, and_all, columns_of, conjuncts
 from sqlengine.expr.statistics import Stats
 from sqlengine.optimizer.cardinality import estimate
 from sqlengine.optimizer.join_graph import JoinGraph, bits_of
+from sqlengine.optimizer.simplify_predicates import factored
 from sqlengine.optimizer.traits import is_volatile
 from sqlengine.plan import nodes as plans
 from sqlengine.plan.keys import restrict
@@ -45,7 +46,7 @@ def join_order(plan: Plan, settings: Settings) -> Plan:
 
 
 def _ordered(plan: Plan, held: Mapping[str, Stats], needed: set[str] | None) -> Plan:
-    if isinstance(plan, plans.Join) and plan.kind in ("inner", "cross") and not is_volatile(plan.condition):
+    if _is_joined(plan):
         relations: list[Plan] = []
         predicates: list[Expr] = []
         _flatten(plan, relations, predicates)
@@ -68,15 +69,27 @@ def _ordered(plan: Plan, held: Mapping[str, Stats], needed: set[str] | None) -> 
     return plan if all(a is b for a, b in zip(new, children, strict=True)) else plan.with_children(new)
 
 
+def _is_joined(plan: Plan) -> bool:
+    """Whether the plan is an inner or cross join whose order is free, with or without a filter above."""
+    match plan:
+        case plans.Join(kind="inner" | "cross"):
+            return not is_volatile(plan.condition)
+        case plans.Filter():
+            return not is_volatile(plan.predicate) and _is_joined(plan.input)
+        case _:
+            return False
+
+
 def _flatten(plan: Plan, relations: list[Plan], predicates: list[Expr]) -> None:
     match plan:
-        case plans.Join(kind="inner" | "cross") if not is_volatile(plan.condition):
+        case plans.Join() if _is_joined(plan):
             _flatten(plan.left, relations, predicates)
             _flatten(plan.right, relations, predicates)
-            predicates.extend(conjuncts(plan.condition))
-        case plans.Filter(input=plans.Join(kind="inner" | "cross")) if not is_volatile(plan.predicate):
+            # What all branches of an OR share may connect relations that nothing else connects.
+            predicates.extend(conjuncts(factored(plan.condition)))
+        case plans.Filter() if _is_joined(plan):
             _flatten(plan.input, relations, predicates)
-            predicates.extend(conjuncts(plan.predicate))
+            predicates.extend(conjuncts(factored(plan.predicate)))
         case plans.Project() if _only_passes(plan) and isinstance(plan.input, plans.Join | plans.Project):
             _flatten(plan.input, relations, predicates)
         case _:

@@ -38,9 +38,9 @@ def simplify_predicates(plan: Plan, settings: Settings) -> Plan:
 
     def node(plan: Plan) -> Plan:
         if isinstance(plan, plans.Filter) or (isinstance(plan, plans.Join) and plan.kind in ("inner", "cross")):
-            return map_exprs(plan, lambda e: _with_derived(_factored(e)))
+            return map_exprs(plan, lambda e: _with_derived(factored(e)))
         if isinstance(plan, plans.Join) and not plan.null_aware and plan.kind != "mark":
-            return map_exprs(plan, _factored)
+            return map_exprs(plan, factored)
         return plan
 
     return transform_up(plan, node)
@@ -103,7 +103,7 @@ def _negated(arg: Expr, whole: Expr) -> Expr:
             return whole
 
 
-def _factored(expr: Expr) -> Expr:
+def factored(expr: Expr) -> Expr:
     """Conjuncts that all branches of an OR share are taken out of it."""
     parts = []
     for part in conjuncts(expr):

@@ -57,7 +57,7 @@ def push_bound(operator: Operator, key: str, bound: Bounds) -> Operator:
         case ScanSplits(limit=None):
             for name, given in operator.columns:
                 if given == key:
-                    found = replace(bound, column=name)
+                    found = replace(bound, column=name, dynamic=bound.dynamic and _drops(operator, name, bound))
                     return operator if found in operator.bounds else replace(operator, bounds=(*operator.bounds, found))
             return operator
         case FilterRows() | ExternalSort() | Exchange():
@@ -97,6 +97,12 @@ def _join(join: HashJoin, key: str, bound: Bounds) -> Operator:
     if key in own and not join.null_aware and not join.null_equal and bound.not_null:
         result = _below(result, 1 if from_probe else 0, others[own.index(key)], bound)
     return result
+
+
+def _drops(scan: ScanSplits, name: str, bound: Bounds) -> bool:
+    """Whether it pays to test every row, and not only to skip row groups."""
+    facts = scan.source.stats([name]).columns.get(name)
+    return bound.members is not None and bound.members.drops(None if facts is None else facts.distinct)
 
 
 def _below(operator: Operator, place: int, key: str, bound: Bounds) -> Operator:

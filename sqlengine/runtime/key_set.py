@@ -36,6 +36,8 @@ class KeySet:
         self._bits: KeyBits | None = KeyBits(4 * most) if is_whole(type_) else None
         self._bloom: KeyBloom | None = None
         self._usable = True
+        self._whole = False  # nothing has been filtered away on this side
+        self._size = 0
 
     def add(self, column: pa.Array) -> None:
         with self._lock:
@@ -88,9 +90,10 @@ class KeySet:
             self._memory.shrink(size)
 
     def finish(self, domain: float | None) -> bool:
-        """No more is added. Whether the set is worth testing: not if it has nearly all of `domain` values."""
+        """No more is added; `domain`: how many values the column's table has. Whether the set may be worth testing."""
         if self._bits is not None:
-            self._usable = domain is None or self._bits.size() < 0.8 * domain
+            self._size = self._bits.size()
+            self._whole = domain is not None and self._size >= 0.8 * domain
         elif self._bloom is not None:
             self._usable = self._usable and self._bloom.share() < _FULL
         else:
@@ -99,6 +102,11 @@ class KeySet:
             self._shrink(self.nbytes)
             self._bits = self._bloom = None
         return self._usable
+
+    def drops(self, distinct: float | None) -> bool:
+        """Whether testing a column of `distinct` values is likely to drop rows. A set of nearly all keys of a table
+        drops none of those that refer to it; a column of far more values is another matter."""
+        return not self._whole or (distinct is not None and self._size * 20 < distinct)
 
     @property
     def nbytes(self) -> int:

@@ -54,11 +54,14 @@ def test_no_memory_no_set() -> None:
     assert memory.size == (1 << 20) - 100
 
 
-def test_a_full_set_is_given_up() -> None:
-    memory = reservation()
-    keys = KeySet(pa.int64(), 100, 1 << 20, memory)
+def test_a_set_of_all_keys_drops_little() -> None:
+    keys = KeySet(pa.int64(), 100, 1 << 20, reservation())
     keys.add(pa.array(range(95)))
-    assert not keys.finish(100.0) and memory.size == 0
+    assert keys.finish(100.0) and not keys.drops(None) and not keys.drops(100.0) and keys.drops(10_000.0)
+
+
+def test_a_full_filter_is_given_up() -> None:
+    memory = reservation()
     texts = KeySet(pa.string(), 100, 1 << 12, memory)
     texts.add(pa.array([str(i) for i in range(50_000)]))
     assert not texts.finish(None) and memory.size == 0
