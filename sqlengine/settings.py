@@ -184,17 +184,8 @@ class Settings:
     timezone: str = _setting(
         "UTC", _timezone, "Time zone of TIMESTAMPTZ values as text and in date arithmetic.", "text"
     )
-    preserve_identifier_case: bool = _setting(
-        True, _boolean, "Keep the case of unquoted identifiers in results.", "boolean"
-    )
     disabled_rules: tuple[str, ...] = _setting(
         (), _strings, "Optimizer rules that are left out (for tests and diagnosis).", "texts"
-    )
-    broadcast_rows: int = _setting(
-        0,
-        _integer(0),
-        "Reserved for tests: joins with a build side over this many rows use the partitioned strategy. 0: decided by bytes.",
-        "integer",
     )
 
     download_max_connections: int = _setting(32, _integer(1), "URLs that are fetched at the same time.", "integer")

@@ -27,6 +27,7 @@ from sqlengine.sql.ctes import read_common_table
 from sqlengine.sql.joins import bind_join, cross_join
 from sqlengine.sql.scope import Column, Scope
 from sqlengine.sql.select_level import unnestable
+from sqlengine.sql.token_reader import OWN_SCHEMAS
 from sqlengine.sql.values_rows import bind_values
 from sqlengine.tree import walk
 
@@ -191,6 +192,13 @@ def _named_table(binder: Binder, node: exp.Table) -> tuple[p.Plan, Names]:
     table = binder.ctes.get(name.lower())
     if table is not None and not node.db:
         return read_common_table(binder, table, node)
+    if node.db and node.db.lower() not in OWN_SCHEMAS:
+        raise BindError(
+            f'there is no schema "{node.db}"',
+            code="table_not_found",
+            hint="leave the schema out, or put the name of a file in quotes",
+            location=binder.text.of(node.args["db"]),
+        )
     source = binder.context.find_table(name)
     if isinstance(source, ViewQuery):
         view = binder.view(source)

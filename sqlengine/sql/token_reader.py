@@ -14,7 +14,7 @@ from sqlengine.sql.strict import shown
 T = TokenType
 _OPEN, _CLOSE = (T.L_PAREN, T.L_BRACKET, T.L_BRACE), (T.R_PAREN, T.R_BRACKET, T.R_BRACE)
 _QUERY_STARTS = (T.SELECT, T.WITH, T.FROM, T.VALUES, T.L_PAREN, T.PIVOT, T.UNPIVOT, T.TABLE)
-_OWN_SCHEMAS = ("main", "temp", "memory")
+OWN_SCHEMAS = ("main", "temp", "memory")
 
 
 class TokenReader:
@@ -88,7 +88,7 @@ class TokenReader:
         place = self.place
         name = self.name(what)
         while self.accept("."):
-            if name.lower() not in _OWN_SCHEMAS:
+            if name.lower() not in OWN_SCHEMAS:
                 raise NotSupportedError(f'there is no schema "{name}"', hint="leave the schema out", location=place)
             place = self.place
             name = self.name(what)
