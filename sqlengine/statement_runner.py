@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
 from sqlengine.catalog import RegisteredTable, StoredTable, View
-from sqlengine.errors import BindError, FileError, InterfaceError
+from sqlengine.errors import BindError, FileError, InterfaceError, Location, NotSupportedError
 from sqlengine.expr.evaluate import evaluate_constant
 from sqlengine.expr.nodes import Literal
 from sqlengine.expr.registry import all_functions
@@ -164,7 +165,8 @@ def _run(run: Running, statement: s.Statement) -> Relation:
             session.catalog.remove_prepared(statement.name, statement.place)
             return run.status()
         case s.CopyTo():
-            return copy_to(run, statement)
+            with _placed(statement.place):
+                return copy_to(run, statement)
         case s.LoadFunctions() | s.CreateFunction():
             return _load_functions(run, statement)
     with session.catalog.writing:
@@ -186,8 +188,19 @@ def _run(run: Running, statement: s.Statement) -> Relation:
             case s.AlterTable():
                 return alter_table(run, statement)
             case s.CopyFrom():
-                return copy_from(run, statement)
+                with _placed(statement.place):
+                    return copy_from(run, statement)
     raise AssertionError(statement)
+
+
+@contextlib.contextmanager
+def _placed(place: Location | None) -> Iterator[None]:
+    """Errors about files get the place of the statement that names them."""
+    try:
+        yield
+    except (FileError, NotSupportedError, BindError) as error:
+        error.location = error.location or place
+        raise
 
 
 def _explain(run: Running, statement: s.ExplainPlan) -> Relation:

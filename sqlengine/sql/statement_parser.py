@@ -114,7 +114,8 @@ def _set(reader: TokenReader) -> s.Statement:
         reader.accept(reader.word())
     place = reader.place
     name = _dotted(reader)
-    if not reader.accept("=") and not reader.accept("TO"):
+    zone = name == "timezone" and reader.text.sql[: reader.last.end + 1].lower().endswith("zone")
+    if not reader.accept("=") and not reader.accept("TO") and not zone:
         raise reader.error('expected "="', "write SET name = value")
     if reader.accept("DEFAULT") and not variable:
         return s.SetValue(name, None, False, place)
