@@ -19,7 +19,7 @@ from sqlengine.expr.nodes import ColumnRef
 from sqlengine.plan import nodes as p
 from sqlengine.plan.keys import map_plan_tree, walk_all, with_fresh_keys
 from sqlengine.sql.consumed import check_consumed
-from sqlengine.sql.scope import Scope
+from sqlengine.sql.scope import Scope, distinct_names
 from sqlengine.sql.set_operations import with_types
 
 if TYPE_CHECKING:
@@ -146,7 +146,7 @@ def _named(binder: Binder, table: CommonTable, names: Names) -> Names:
             f"table {table.tree.alias} has {len(names)} columns, WITH names {len(columns)}", code="alias_columns",
             location=binder.text.of(table.tree),
         )  # fmt: skip
-    return (*columns, *names[len(columns) :])
+    return distinct_names((*columns, *names[len(columns) :]))
 
 
 def _placed(binder: Binder, table: CommonTable, plan: p.Plan) -> p.Plan:

@@ -187,9 +187,10 @@ def _aggregate(plan: plans.Aggregate, domain: Domain) -> tuple[Plan, Binding]:
     first = refs(below, binding.values())
     n = len(first)
     sets = plan.sets
+    empty = 0 if sets is None else sum(not chosen for chosen in sets)
+    if empty > 1:
+        raise NotSupportedError("several empty grouping sets in a correlated subquery are not supported")
     if sets is not None:
-        if not all(sets):
-            raise NotSupportedError("grouping sets with an empty set in a correlated subquery are not supported")
         # The binding comes first, in every set: its bits of the grouping id are the highest, and 0.
         sets = tuple((*range(n), *(i + n for i in chosen)) for chosen in sets)
     keys = tuple((key, _bound(e, binding, domain)) for key, e in plan.keys)
@@ -199,9 +200,12 @@ def _aggregate(plan: plans.Aggregate, domain: Domain) -> tuple[Plan, Binding]:
         assert isinstance(bound, type(call))
         calls.append((key, bound))
     grouped = plans.Aggregate(below, (*first, *keys), tuple(calls), sets, plan.grouping_key)
-    if plan.keys or plan.sets is not None:
+    if (plan.keys or plan.sets is not None) and not empty:
         return grouped, binding
-    filling = {key: empty_value(call) for key, call in plan.aggregates}
+    # The empty set has a row also for a binding without any.
+    filling: dict[str, Expr] = {key: empty_value(call) for key, call in plan.aggregates}
+    if plan.grouping_key is not None:
+        filling[plan.grouping_key] = Literal(pa.int64(), (1 << len(plan.keys)) - 1)
     return _fill(grouped, binding, domain, filling, plan.schema.names, "left")
 
 

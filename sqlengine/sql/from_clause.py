@@ -25,7 +25,7 @@ from sqlengine.sql.calls import call_name
 from sqlengine.sql.consumed import check_consumed
 from sqlengine.sql.ctes import read_common_table
 from sqlengine.sql.joins import bind_join, cross_join
-from sqlengine.sql.scope import Column, Scope
+from sqlengine.sql.scope import Column, Scope, distinct_names
 from sqlengine.sql.select_level import unnestable
 from sqlengine.sql.token_reader import OWN_SCHEMAS
 from sqlengine.sql.values_rows import bind_values
@@ -115,7 +115,7 @@ def bind_table(binder: Binder, node: exp.Expression, outer: Scope | None) -> tup
         case _:
             raise NotSupportedError(f"{inner.key.upper()} in FROM is not supported", location=binder.text.of(node))
     plan = _sampled_table(binder, inner, plan)
-    names = _renamed(binder, node, alias, label, names)
+    names = distinct_names(_renamed(binder, node, alias, label, names))
     return plan, Scope([Column(label, n, f.name, f.type) for n, f in zip(names, plan.schema, strict=True)])
 
 

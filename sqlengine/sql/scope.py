@@ -26,6 +26,27 @@ class Column:
     type: pa.DataType
 
 
+def distinct_names(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Names of the columns of a derived table: one that is there already gets a number.
+
+    >>> distinct_names(("a", "A", "b", "a_1"))
+    ('a', 'A_1', 'b', 'a_1_1')
+    """
+    following: dict[str, int] = {}
+    made = []
+    for name in names:
+        low = name.lower()
+        if low in following:
+            number = following[low]
+            while f"{low}_{number}" in following:
+                number += 1
+            following[low] = number + 1
+            name = f"{name}_{number}"
+        following[name.lower()] = 1
+        made.append(name)
+    return tuple(made)
+
+
 @dataclass
 class Scope:
     """The columns one query level sees, and the level around it."""

@@ -38,7 +38,7 @@ def select_items(binder: Binder, tree: exp.Select, scope: Scope) -> list[Item]:
         elif inner.find(exp.Columns) is not None and (expanded := _expanded(binder, inner, scope, alias)) is not None:
             items += expanded
         else:
-            items.append(Item(alias or output_name(inner), inner))
+            items.append(Item(alias or _column_name(inner, scope) or output_name(inner), inner))
     return items
 
 
@@ -57,6 +57,14 @@ def _struct_fields(binder: Binder, node: exp.Expression, scope: Scope) -> list[I
             "EXCLUDE, REPLACE and RENAME of the fields of a struct are not supported", location=binder.text.of(node)
         )
     return [Item(f.name, struct_field(_reference(column), f.name)) for f in column.type]
+
+
+def _column_name(node: exp.Expression, scope: Scope) -> str | None:
+    """A column's name as its table spells it."""
+    if not isinstance(node, exp.Column):
+        return None
+    found = {c.name for c in scope.columns if _names(node, c)}
+    return found.pop() if len(found) == 1 else None
 
 
 def output_name(node: exp.Expression) -> str:
