@@ -112,7 +112,11 @@ def _temporal(array: pa.Array, type_: pa.DataType, timezone: str) -> pa.Array:
             units = ("s", "ms", "us", "ns")
             if units.index(type_.unit) < units.index(source.unit):
                 # Fractions round half up.
-                half = {"s": 10**9, "ms": 10**6, "us": 10**3}[type_.unit] // {"ms": 10**6, "us": 10**3, "ns": 1}[source.unit] // 2
+                half = (
+                    {"s": 10**9, "ms": 10**6, "us": 10**3}[type_.unit]
+                    // {"ms": 10**6, "us": 10**3, "ns": 1}[source.unit]
+                    // 2
+                )
                 raised = pc.add(array.cast(pa.int64()), half).cast(source)
                 unit = {"s": "second", "ms": "millisecond", "us": "microsecond"}[type_.unit]
                 return pc.floor_temporal(raised, unit=unit).cast(type_)

@@ -17,8 +17,10 @@ import pyarrow.compute as pc
 
 from sqlengine.errors import DataError, InternalError
 from sqlengine.expr.cast import cast_array
+from sqlengine.expr.decimal_programs import decimal_program
 from sqlengine.expr.nodes import Call, Case, Cast, ColumnRef, Expr, Lambda, Literal, columns_of
 from sqlengine.expr.registry import find_scalar
+from sqlengine.kernels.decimals import OutOfRange
 from sqlengine.settings import Settings
 from sqlengine.tree import walk
 
@@ -28,6 +30,7 @@ _CHEAP = frozenset({
     "eq", "ne", "lt", "le", "gt", "ge", "is_null", "is_not_null", "is_true", "is_false", "is_not_true", "is_not_false",
     "is_distinct", "is_not_distinct", "and", "or", "not", "in", "coalesce",
 })  # fmt: skip
+_FUSED = frozenset({"add", "subtract", "multiply"})
 
 
 @dataclass
@@ -142,6 +145,13 @@ def _computed(expr: Expr, rows: _Rows) -> Any:
         case Call(name="try"):
             return _try(expr, rows)
         case Call():
+            if expr.name in _FUSED and pa.types.is_decimal128(expr.type):
+                program = decimal_program(expr)
+                if program is not None:
+                    try:
+                        return program.run(rows.batch)
+                    except OutOfRange:
+                        pass  # call by call, for an error that names the call
             return _call(expr, rows)
         case Cast():
             value = _value(expr.arg, rows)

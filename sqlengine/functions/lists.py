@@ -558,13 +558,16 @@ def _list_has_all(call: Call, args: list[Any], rows: int, settings: Settings) ->
 
 
 @scalar("list_intersect", _lists_only(None), "The elements that both lists have.", category="list",
-        aliases=("array_intersect",))  # fmt: skip
+        aliases=("array_intersect",), strict=False)  # fmt: skip
 def _list_intersect(call: Call, args: list[Any], rows: int, settings: Settings) -> Any:
-    def one(a: list[Any], b: list[Any]) -> list[Any]:
-        there = {_known(x) for x in b if x is not None}
+    def one(a: list[Any] | None, b: list[Any] | None) -> list[Any] | None:
+        if a is None:
+            return None
+        there = {_known(x) for x in b or () if x is not None}
         return list({_known(x): x for x in a if x is not None and _known(x) in there}.values())
 
-    return by_row(one, args, rows, call.type)
+    pairs = zip(*(column(a, rows).to_pylist() for a in args), strict=True)
+    return pa.array([one(a, b) for a, b in pairs], call.type)
 
 
 # shapes

@@ -7,6 +7,13 @@
 
 typedef __int128 int128;
 
+// 64-bit products by whole vectors where the processor has them (chosen when the module is loaded).
+#if defined(__GNUC__) && !defined(__clang__) && defined(__x86_64__) && defined(__linux__)
+#define BY_VECTORS __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
+#else
+#define BY_VECTORS
+#endif
+
 // One side of an operation: 16-byte values, `step` 0 for a constant. `factor` is the power of ten to the common scale.
 struct Operand {
     const uint8_t* data;
@@ -178,4 +185,65 @@ static void sign_values(const uint8_t* in, bool absolute, uint8_t* out, int64_t 
         int128 v = load(in + 16 * i);
         store(out + 16 * i, absolute && v >= 0 ? v : -v);
     }
+}
+
+// A whole expression of sums, differences and products of values of at most 18 digits, a block of rows at a time, so that
+// what lies between stays in the cache. Steps are in postfix order; code: 0 add, 1 subtract, 2 multiply, 3 multiply with
+// a check against `bound`, 4 push the low words of column `data` times `factor`, 5 push the constant `factor`.
+struct Step { int code; const uint8_t* data; int64_t factor; int64_t left; int64_t right; int64_t bound; };
+
+BY_VECTORS static int64_t run_program(const Step* steps, int count, const uint8_t* valid, uint8_t* out, int64_t n) {
+    constexpr int64_t BLOCK = 512;
+    int64_t stack[8][BLOCK];
+    for (int64_t base = 0; base < n; base += BLOCK) {
+        const int64_t size = n - base < BLOCK ? n - base : BLOCK;
+        int top = 0;
+        for (int s = 0; s < count; s++) {
+            const Step& step = steps[s];
+            if (step.code == 4) {
+                int64_t* to = stack[top++];
+                const uint8_t* from = step.data + 16 * base;
+                for (int64_t i = 0; i < size; i++) to[i] = load_low(from + 16 * i);
+                continue;
+            }
+            if (step.code == 5) {
+                int64_t* to = stack[top++];
+                for (int64_t i = 0; i < size; i++) to[i] = step.factor;
+                continue;
+            }
+            int64_t* a = stack[top - 2];
+            const int64_t* b = stack[top - 1];
+            const uint64_t fa = (uint64_t)step.left, fb = (uint64_t)step.right;
+            top--;
+            switch (step.code) {
+                case 0: for (int64_t i = 0; i < size; i++) a[i] = (int64_t)((uint64_t)a[i] * fa + (uint64_t)b[i] * fb); break;
+                case 1: for (int64_t i = 0; i < size; i++) a[i] = (int64_t)((uint64_t)a[i] * fa - (uint64_t)b[i] * fb); break;
+                case 2: for (int64_t i = 0; i < size; i++) a[i] = (int64_t)((uint64_t)a[i] * (uint64_t)b[i]); break;
+                default: {
+                    // Magnitudes first: where the product of the largest ones fits, no row needs a check.
+                    uint64_t x = 0, y = 0;
+                    for (int64_t i = 0; i < size; i++) {
+                        x |= (uint64_t)(a[i] < 0 ? ~a[i] : a[i]);
+                        y |= (uint64_t)(b[i] < 0 ? ~b[i] : b[i]);
+                    }
+                    if ((unsigned __int128)(x + 1) * (y + 1) < (unsigned __int128)step.bound) {
+                        for (int64_t i = 0; i < size; i++) a[i] = (int64_t)((uint64_t)a[i] * (uint64_t)b[i]);
+                        break;
+                    }
+                    for (int64_t i = 0; i < size; i++) {
+                        int64_t r;
+                        bool bad = __builtin_mul_overflow(a[i], b[i], &r);
+                        if (__builtin_expect(bad || r >= step.bound || r <= -step.bound, 0)) {
+                            if (set(valid, base + i)) return base + i;
+                            r = 0;
+                        }
+                        a[i] = r;
+                    }
+                }
+            }
+        }
+        uint8_t* to = out + 16 * base;
+        for (int64_t i = 0; i < size; i++) store_low(to + 16 * i, stack[0][i]);
+    }
+    return -1;
 }

@@ -9,6 +9,7 @@ Arguments are decimal128 arrays or scalars (at least one an array). A result tha
 
 from libc.stdint cimport int64_t, uint8_t, uintptr_t
 from libcpp cimport bool as cbool
+from libcpp.vector cimport vector
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -29,6 +30,14 @@ cdef extern from "decimals.h" nogil:
     int64_t from_int64_values(const int64_t* data, cbool is_unsigned, int digits, const uint8_t* valid, int128 bound, uint8_t* out, int64_t n)
     void to_double_values(const uint8_t* data, int scale, cbool fits64, double* out, int64_t n)
     int64_t from_double_values(const double* data, int scale, const uint8_t* valid, int128 bound, uint8_t* out, int64_t n)
+    cdef struct Step:
+        int code
+        const uint8_t* data
+        int64_t factor
+        int64_t left
+        int64_t right
+        int64_t bound
+    int64_t run_program(const Step* steps, int count, const uint8_t* valid, uint8_t* out, int64_t n)
     void sign_values(const uint8_t* data, cbool absolute, uint8_t* out, int64_t n)
 
 
@@ -246,3 +255,32 @@ def negate(array):
 
 def absolute(array):
     return _signed(array, True)
+
+
+PUSH_COLUMN, PUSH_CONSTANT = 4, 5
+
+
+def program(steps, columns, type_):
+    """A postfix program of (code, column or constant, left factor, right factor, bound); see `run_program`."""
+    cdef vector[Step] compiled
+    cdef Step step
+    cdef int64_t n = len(columns[0]), bad
+    for code, operand, left, right, bound in steps:
+        step.code, step.left, step.right, step.bound = code, left, right, bound
+        step.data = NULL
+        step.factor = 0
+        if code == 4:
+            array = columns[operand]
+            step.data = _address(array.buffers()[1], array.offset * 16)
+        elif code == 5:
+            step.factor = operand
+        compiled.push_back(step)
+    validity = _validity(columns)
+    out = pa.allocate_buffer(16 * n)
+    cdef const uint8_t* valid = _address(validity, 0)
+    cdef uint8_t* to = <uint8_t*><uintptr_t>out.address
+    with nogil:
+        bad = run_program(compiled.data(), <int>compiled.size(), valid, to, n)
+    if bad >= 0:
+        raise OutOfRange(bad)
+    return _made(type_, n, validity, out)

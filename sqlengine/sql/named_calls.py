@@ -52,6 +52,8 @@ def bind_named_call(binder: ExpressionBinder, node: exp.Anonymous, location: Loc
         )  # fmt: skip
     if canonical == "age" and len(args) == 1:
         args.insert(0, cast_to(binder.call("current_date", [], location), pa.timestamp("us")))
+    if canonical == "typeof" and len(args) == 1:
+        return literal(sql_name(args[0].type))  # known without computing the value
     options: tuple[tuple[str, Any], ...] = (("names", tuple(names)),) if canonical in _NAMED_FIELDS else ()
     # `/` is the operator; the function of its name divides whole numbers.
     return binder.call("int_divide" if name == "divide" else name, args, location, options)

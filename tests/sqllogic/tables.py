@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import datetime
+from decimal import Decimal as D
+
 import duckdb
 import pyarrow as pa
 
@@ -38,6 +41,144 @@ _TABLES = {
 }
 
 
+def _edges() -> pa.Table:
+    """One column of each type with the values that functions get wrong: empty, NULL, negative, not ASCII, nested NULLs."""
+    return pa.table(
+        {
+            "id": pa.array(range(8), pa.int32()),
+            "s": pa.array(
+                ["", "one", "Hello World", None, "naïve café ü", "a,b,,c", "  pad\t ", "100%_x\\y"], pa.string()
+            ),
+            "u": pa.array(["x", "o", "lo", "a", None, ",", " ", "%"], pa.string()),
+            "i": pa.array([0, 1, -1, None, 7, -100, 2147483647, 12], pa.int32()),
+            "j": pa.array([3, 0, 2, 1, None, -4, 5, 64], pa.int32()),
+            "b": pa.array([0, 1, -1, None, 7, -9223372036854775807, 9223372036854775807, 12], pa.int64()),
+            "f": pa.array([0.0, 1.5, -2.5, None, float("nan"), float("inf"), 1e20, 0.1], pa.float64()),
+            "g": pa.array([1.25, -1.5, 2.5, 3.5, None, 1e-5, 123456.789, -0.0], pa.float64()),
+            "d": pa.array(
+                [
+                    D("0.00"),
+                    D("1.25"),
+                    D("-2.55"),
+                    None,
+                    D("1234567.89"),
+                    D("-0.01"),
+                    D("99.995").quantize(D("0.01")),
+                    D("10.00"),
+                ],
+                pa.decimal128(12, 2),
+            ),
+            "h": pa.array([D(0), D(1), D(-1), None, D(10**30), D(-5), D(7), D(12)], pa.decimal128(38, 0)),
+            "dt": pa.array(
+                [
+                    datetime.date(2020, 2, 29),
+                    datetime.date(1999, 12, 31),
+                    datetime.date(1970, 1, 1),
+                    None,
+                    datetime.date(2024, 6, 15),
+                    datetime.date(1900, 1, 1),
+                    datetime.date(2021, 1, 3),
+                    datetime.date(2000, 3, 1),
+                ],
+                pa.date32(),
+            ),
+            "ts": pa.array(
+                [
+                    datetime.datetime(2020, 2, 29, 12, 34, 56, 789012),
+                    datetime.datetime(1999, 12, 31, 23, 59, 59, 999999),
+                    datetime.datetime(1970, 1, 1),
+                    None,
+                    datetime.datetime(2024, 6, 15, 1, 2, 3),
+                    datetime.datetime(1900, 1, 1, 0, 0, 1),
+                    datetime.datetime(2021, 1, 3, 23, 0, 0, 500000),
+                    datetime.datetime(2000, 3, 1, 6, 0),
+                ],
+                pa.timestamp("us"),
+            ),
+            "tz": pa.array(
+                [
+                    datetime.datetime(2020, 2, 29, 12, 34, 56, 789012),
+                    datetime.datetime(1999, 12, 31, 23, 59, 59, 999999),
+                    datetime.datetime(1970, 1, 1),
+                    None,
+                    datetime.datetime(2024, 6, 15, 1, 2, 3),
+                    datetime.datetime(1900, 1, 1, 0, 0, 1),
+                    datetime.datetime(2021, 1, 3, 23, 0, 0, 500000),
+                    datetime.datetime(2000, 3, 1, 6, 0),
+                ],
+                pa.timestamp("us", "UTC"),
+            ),
+            "tm": pa.array(
+                [
+                    datetime.time(0, 0),
+                    datetime.time(12, 34, 56, 789000),
+                    datetime.time(23, 59, 59),
+                    None,
+                    datetime.time(1, 2, 3),
+                    datetime.time(6, 0),
+                    datetime.time(18, 30),
+                    datetime.time(5, 5, 5, 5),
+                ],
+                pa.time64("us"),
+            ),
+            "bo": pa.array([True, False, None, True, False, True, None, False], pa.bool_()),
+            "l": pa.array(
+                [[1, 2, 3], [], None, [None], [5, None, 1], [1, 1, 2], [9], [3, 2, 1, 0]], pa.list_(pa.int32())
+            ),
+            "m": pa.array([[2], [1, 2], [None], None, [5], [], [9, 9], [0, 1]], pa.list_(pa.int32())),
+            "ls": pa.array(
+                [["b", "a"], [], None, [None, "x"], ["z"], ["a", "a"], ["c", "B", "a"], ["x", "y", "z"]],
+                pa.list_(pa.string()),
+            ),
+            "ll": pa.array(
+                [[[1], [2, 3]], [], None, [None, [1]], [[]], [[1, 2], [3]], [[9]], [[0], [1]]],
+                pa.list_(pa.list_(pa.int32())),
+            ),
+            "st": pa.array(
+                [
+                    {"a": 1, "b": "x"},
+                    {"a": None, "b": "y"},
+                    None,
+                    {"a": 3, "b": None},
+                    {"a": 4, "b": "z"},
+                    {"a": 5, "b": ""},
+                    {"a": 6, "b": "q"},
+                    {"a": 7, "b": "w"},
+                ],
+                pa.struct([("a", pa.int32()), ("b", pa.string())]),
+            ),
+            "js": pa.array(
+                [
+                    '{"a": 1, "b": [1, 2, {"c": "x"}], "d": null}',
+                    '[1, "two", 3.5, true, null]',
+                    '"text"',
+                    None,
+                    "12",
+                    '{"a": {"b": {"c": 5}}, "x y": 3}',
+                    "null",
+                    '{"duck": "goose", "n": 1e3}',
+                ],
+                pa.string(),
+            ),
+            "bl": pa.array([b"", b"abc", b"\x00\xff", None, b"\xc3\xa9", b"a'b", b"zz", b"\\x"], pa.binary()),
+            "mp": pa.array(
+                [
+                    [("a", 1), ("b", 2)],
+                    [],
+                    None,
+                    [("k", None)],
+                    [("x", 5)],
+                    [("a", 9)],
+                    [("q", 0)],
+                    [("b", 3), ("c", 4)],
+                ],
+                pa.map_(pa.string(), pa.int32()),
+            ),
+        }
+    )
+
+
 def arrow_tables() -> dict[str, pa.Table]:
     with duckdb.connect() as connection:
-        return {name: connection.sql(query).to_arrow_table() for name, query in _TABLES.items()}
+        tables = {name: connection.sql(query).to_arrow_table() for name, query in _TABLES.items()}
+    return {**tables, "edges": _edges()}
