@@ -64,6 +64,9 @@ cdef class _Numbers:
         self.length = len(array)
 
 
+cdef int64_t _FARTHEST = <int64_t>1 << 61
+
+
 cdef class KeyBits:
     """Whole numbers within a range of at most `most` numbers, one bit each. The range grows to what is added."""
 
@@ -95,10 +98,12 @@ cdef class KeyBits:
 
     def room_for(self, int64_t low, int64_t high):
         """Bytes that the set takes once it spans [low, high] too, -1 if that is more than it may."""
+        if low < -_FARTHEST or high > _FARTHEST:
+            return -1  # so that no bound of a range overflows
         if self.count:
             low = min(low, self.low)
             high = max(high, self.low + self.count - 1)
-        if high - low < 0 or high - low >= self.most:
+        if high - low >= self.most:
             return -1
         # Twice what is needed: growing copies, and a stream of ascending keys must not copy each time.
         return self.nbytes if self.count and low >= self.low and high < self.low + self.count else _span(low, high) // 8
