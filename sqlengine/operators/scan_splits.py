@@ -27,6 +27,9 @@ from sqlengine.operators.base import ANY, Batches, Distribution, MemoryNeed, Ope
 from sqlengine.runtime.task import Task
 from sqlengine.settings import Settings
 
+# While memory is short batches are a quarter, but not smaller than this: very small ones cost more than they save.
+_SLOW_BATCH = 256 << 10
+
 
 @dataclass(frozen=True)
 class ScanSplits(Operator):
@@ -68,7 +71,10 @@ class ScanSplits(Operator):
         self, selective: SelectiveSource | None, split: Split, tests: list[RowTest], others: list[Expr], task: Task
     ) -> Iterator[pa.RecordBatch]:
         """The rows of a split that pass, in the operator's schema."""
-        limits = ReadLimits(task.settings.batch_rows, task.settings.batch_bytes // (4 if task.memory.pool.slow else 1))
+        size = task.settings.batch_bytes
+        if task.memory.pool.slow:
+            size = max(size // 4, min(size, _SLOW_BATCH))
+        limits = ReadLimits(task.settings.batch_rows, size)
         needed = {key for part in others for key in columns_of(part)}
         read = [(name, key) for name, key in self.columns if key in needed or key in self.schema.names]
         if selective is None:

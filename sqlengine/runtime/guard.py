@@ -147,7 +147,7 @@ class MemoryGuard:
         """The ceiling that keeps the process within its limit if the pool fills up to it."""
         pool = self.pool
         ceiling = pool.capacity - max(0, unattributed - self._margin)
-        if ceiling < pool.ceiling == pool.capacity and rss > 0.75 * self.limit:
+        if ceiling < 0.9 * pool.capacity < pool.ceiling and rss > 0.75 * self.limit:
             text = (
                 f"{format_bytes(unattributed)} resident that nobody reserved: operators share {format_bytes(ceiling)}"
             )
