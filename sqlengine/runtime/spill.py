@@ -141,18 +141,18 @@ class SpillDirectory:
     def check(self, n: int, path: Path) -> None:
         """Raise SpillError unless about `n` more bytes may be written beside `path`."""
         free = shutil.disk_usage(path.parent).free
+        if n + _DISK_RESERVE > free:
+            raise SpillError(
+                f"the disk of {path.parent} is almost full ({format_bytes(free)} free)",
+                code="spill_disk_full",
+                hint="set spill_dir to another disk, or raise memory_limit so that less is spilled",
+            )
         limit = self._limit or int((free + self.bytes) * _FREE_DISK_SHARE)
         if self.bytes + n > limit:
             setting = "spill_limit" if self._limit else "90 % of the free disk, as spill_limit is not set"
             raise SpillError(
                 f"spill files reached their limit of {format_bytes(limit)} ({setting})",
                 hint="raise spill_limit, set spill_dir to a larger disk, or raise memory_limit to spill less",
-            )
-        if n + _DISK_RESERVE > free:
-            raise SpillError(
-                f"the disk of {path.parent} is almost full ({format_bytes(free)} free)",
-                code="spill_disk_full",
-                hint="set spill_dir to another disk, or raise memory_limit so that less is spilled",
             )
 
     def count(self, owner: str, n: int, seconds: float) -> None:
