@@ -8,6 +8,7 @@ queue once every other producer has something later in its queue or is at a late
 from __future__ import annotations
 
 import threading
+import traceback
 from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -57,6 +58,8 @@ class Gather:
         except Stopped:
             pass
         except BaseException as error:
+            # The error outlives this thread, and with it the frames it passed: what they hold is let go now.
+            traceback.clear_frames(error.__traceback__)
             with self._changed:
                 if self._error is None:
                     self._error = error

@@ -11,6 +11,7 @@ below its gathers at once. When they do not fit, parallelism falls first, then t
 from __future__ import annotations
 
 import threading
+import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
@@ -66,6 +67,10 @@ class LocalBackend:
             self._context.profile.stages.append(("result", root))
             with Pipeline(self, root, self._context) as running:
                 yield from running.stream()
+        except BaseException as error:
+            # Whoever keeps the error keeps the frames it passed, but not the streams and spill files in them.
+            traceback.clear_frames(error.__traceback__)
+            raise
         finally:
             for number, shuffle in enumerate(self._stages):
                 self._context.profile.outputs[f"stage {number}"] = (shuffle.total_bytes, shuffle.spilled_bytes)

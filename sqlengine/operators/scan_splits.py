@@ -24,6 +24,7 @@ from sqlengine.expr.selectivity import filtered, table_stats, with_bytes
 from sqlengine.expr.statistics import Stats
 from sqlengine.formats.base import Bounds, ReadLimits, RowTest, SelectiveSource, Source, Split
 from sqlengine.operators.base import ANY, Batches, Distribution, MemoryNeed, Operator
+from sqlengine.runtime.cancel import Cancel
 from sqlengine.runtime.task import Task
 from sqlengine.settings import Settings
 
@@ -50,6 +51,7 @@ class ScanSplits(Operator):
             alike.setdefault(frozenset(columns_of(part)), []).append(part)
         tests = [self._filter_test(and_all(group), task.settings) for group in alike.values()]
         tests += [test for bound in self.bounds if bound.dynamic and (test := self._bound_test(bound)) is not None]
+        tests = [RowTest(test.columns, _interruptible(test.mask, task.cancel)) for test in tests]
         selective = self.source if isinstance(self.source, SelectiveSource) else None
         if selective is None:
             tests, others = tests[len(alike) :], parts
@@ -165,6 +167,16 @@ class ScanSplits(Operator):
         if used:
             text += f" filter on {', '.join(used)}"
         return text
+
+
+def _interruptible(mask: Callable[[pa.RecordBatch], pa.Array], cancel: Cancel) -> Callable[[pa.RecordBatch], pa.Array]:
+    """A source that looks for rows may test many before it has one to give."""
+
+    def checked(batch: pa.RecordBatch) -> pa.Array:
+        cancel.check()
+        return mask(batch)
+
+    return checked
 
 
 def _tested(tests: list[RowTest]) -> set[str]:
