@@ -364,7 +364,9 @@ class Session:
                 profile = context.profile
                 if kind == "analyze":
                     return analyzed_text(profile.stages, profile.metrics)
-                predicted = forecast(self._planner(plan), settings or self._settings, self._guard.limit, self._weight)
+                chosen = settings or self._settings
+                limit = chosen.memory_limit or self._guard.limit
+                predicted = forecast(self._planner(plan), chosen, limit, self._weight)
                 return explain_measured_memory(
                     predicted,
                     profile.stages,

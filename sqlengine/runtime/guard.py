@@ -7,7 +7,7 @@ every sample:
    left for it would push the process over its limit once the pool is full, so the pool's ceiling falls by the
    difference. Reservations that can spill are refused beyond the ceiling, and spill.
 2. Near the limit, in this order: free memory is returned to the system at once, readers and queues take less at a time,
-   finished stage outputs are written to disk.
+   nobody who can spill gets more and finished stage outputs are written to disk.
 3. Over the limit for a second in spite of all that, the query that has most reserved ends with a MemoryLimitError.
 
 Source of the idea: reconciling a pool with the RSS, as the memory arbitrator of Velox does.
@@ -18,6 +18,7 @@ from __future__ import annotations
 import threading
 import time
 import weakref
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -28,7 +29,7 @@ from sqlengine.runtime.allocators import hold_freed_memory, release_free_memory
 from sqlengine.runtime.cancel import Cancel
 from sqlengine.runtime.events import record_event
 from sqlengine.runtime.memory import MemoryPool, holders_table
-from sqlengine.runtime.process_watch import MARGIN_SHARE, ProcessWatch, tree_rss
+from sqlengine.runtime.process_watch import ProcessWatch, margin, tree_rss
 from sqlengine.settings import format_bytes
 
 _RELEASE_PAUSE = 0.1  # seconds between two rounds of returning memory
@@ -84,10 +85,11 @@ class MemoryGuard:
         self.weight = weight
         self.pool = pool
         self.level = Pressure.NONE
-        self._margin = int(limit * MARGIN_SHARE)
+        self._margin = margin(limit)
         self._watch = ProcessWatch(self._sampled, interval, measure)
         self._running: dict[Cancel, QueryPeaks] = {}
         self._lock = threading.Lock()
+        self._recent: deque[int] = deque(maxlen=3)
         self._released = 0.0
         self._over_since: float | None = None
         with _live_lock:
@@ -128,7 +130,7 @@ class MemoryGuard:
             release_free_memory()
             self._released = time.monotonic()
         self._enter(level, rss)
-        self._follow(unattributed, rss)
+        self._follow(level, unattributed, rss)
         if level >= Pressure.EVICT and pool.evict():
             record_event("evict", "process", rss, f"finished rows written to disk at {format_bytes(rss)} resident")
         self._stop_if_over(level, rss)
@@ -143,15 +145,20 @@ class MemoryGuard:
             text = f"resident memory {format_bytes(rss)} of {format_bytes(self.limit)}: {level.name.lower()}"
             record_event("throttle", "process", rss, text)
 
-    def _follow(self, unattributed: int, rss: int) -> None:
+    def _follow(self, level: Pressure, unattributed: int, rss: int) -> None:
         """The ceiling that keeps the process within its limit if the pool fills up to it."""
         pool = self.pool
+        # What an operator has just freed is resident for some samples more: that is not lasting.
+        self._recent.append(unattributed)
+        unattributed = min(self._recent)
         ceiling = pool.capacity - max(0, unattributed - self._margin)
         if ceiling < 0.9 * pool.capacity < pool.ceiling and rss > 0.75 * self.limit:
             text = (
                 f"{format_bytes(unattributed)} resident that nobody reserved: operators share {format_bytes(ceiling)}"
             )
             record_event("shrink", "process", pool.capacity - ceiling, text)
+        if level >= Pressure.EVICT:
+            ceiling = min(ceiling, pool.used)  # who wants more spills now
         pool.lower_ceiling(ceiling)
 
     def _stop_if_over(self, level: Pressure, rss: int) -> None:

@@ -25,7 +25,7 @@ SORT = "select k, v, v + 1 as w, v + 2 as x from a order by v desc"
 def limited(session: Session, limit: int) -> None:
     session._weight = WEIGHT
     session._guard = MemoryGuard(1 << 40, WEIGHT, MemoryPool(operator_budget(limit, WEIGHT)))
-    session._guard.limit = limit
+    session._settings = replace(session._settings, memory_limit=limit)
     session._pool = session._guard.pool
 
 
@@ -45,9 +45,9 @@ def document(session: Session, query: str, limit: str) -> dict[str, object]:
 def test_the_verdict_follows_the_limit(session: Session) -> None:
     limited(session, 300 * MB)
     assert document(session, SORT, "400MB")["verdict"] == "fits"
-    tight = document(session, SORT, "120MB")
+    tight = document(session, SORT, "132MB")
     assert tight["verdict"] == "spills" and tight["predicted_spill"] > 0  # type: ignore[operator]
-    assert document(session, QUERY, "112MB")["verdict"] == "refused"
+    assert document(session, QUERY, "123MB")["verdict"] == "refused"
 
 
 def test_the_least_limit_is_the_one_that_admission_takes(session: Session) -> None:
@@ -65,19 +65,19 @@ def test_the_least_limit_is_the_one_that_admission_takes(session: Session) -> No
 
 
 def test_each_setting_does_what_is_said(session: Session) -> None:
-    limited(session, 120 * MB)
-    found = document(session, QUERY, "120MB")
+    limited(session, 132 * MB)
+    found = document(session, QUERY, "132MB")
     offers = found["settings"]
     assert isinstance(offers, list) and any(offer["setting"] == "memory_limit" for offer in offers)
     for offer in offers:
-        settings = session._settings.with_value("memory_limit", "120MB").with_value(offer["setting"], offer["value"])
+        settings = session._settings.with_value("memory_limit", "132MB").with_value(offer["setting"], offer["value"])
         again = json.loads(session.explain(session.sql(QUERY).plan, "memory", settings, "json"))
         for key in ("verdict", "predicted_spill", "predicted_peak_rss", "floor"):
             assert again[key] == offer[key], (offer, key)
 
 
 def test_the_text_names_operators_floors_and_settings(session: Session) -> None:
-    limited(session, 120 * MB)
+    limited(session, 132 * MB)
     text = session.explain(session.sql(SORT).plan, "memory")
     assert text.startswith("verdict: fits by spilling ")
     for part in ("ScanSplits", "ExternalSort", "floor", "ideal", "rows to sort", "memory_limit = '"):
@@ -85,7 +85,7 @@ def test_the_text_names_operators_floors_and_settings(session: Session) -> None:
 
 
 def test_measured_beside_predicted(session: Session) -> None:
-    limited(session, 120 * MB)
+    limited(session, 132 * MB)
     session._settings = replace(session._settings, batch_bytes=64 << 10)
     found = json.loads(session.explain(session.sql(QUERY).plan, "analyze memory", None, "json"))
     assert found["spilled"] > 0 and found["peak_rss"] > 0 and "unattributed" in found
@@ -99,7 +99,7 @@ def test_tables_of_memory_events_and_files(session: Session) -> None:
     kinds = session.sql("select kind, bytes from sqlengine_memory()").fetchall()
     assert {"baseline", "floors"} <= {kind for kind, _ in kinds}
     assert sum(size for _, size in kinds) > 0
-    limited(session, 115 * MB)
+    limited(session, 127 * MB)
     session.sql("select k, v from a order by v desc").fetchall()
     text = session.sql("select text from sqlengine_memory_events() where kind = 'spill'").fetchall()[-1][0]
     assert text.startswith("spilled ") and text.endswith("ExternalSort") and "MiB/s" in text
