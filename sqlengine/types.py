@@ -12,12 +12,15 @@ def canonical(type_: pa.DataType) -> pa.DataType:
     """The type under which values of `type_` travel inside the engine; sources convert to it.
 
     One text type (`string`), one blob type (`binary`), one list type (`list`): the other layouts (large, view,
-    dictionary, run-end encoded) carry the same values. decimal32/64 become decimal128, decimal256 stays only if it must.
+    dictionary, run-end encoded, fixed size) carry the same values. decimal32/64 become decimal128, decimal256 stays
+    only if it must. Instants are in microseconds of UTC; extension types are their storage, UUIDs their text.
     """
     t = pa.types
+    if isinstance(type_, pa.BaseExtensionType):
+        return pa.string() if type_.extension_name == "arrow.uuid" else canonical(type_.storage_type)
     if t.is_large_string(type_) or t.is_string_view(type_):
         return pa.string()
-    if t.is_large_binary(type_) or t.is_binary_view(type_):
+    if t.is_large_binary(type_) or t.is_binary_view(type_) or t.is_fixed_size_binary(type_):
         return pa.binary()
     if t.is_dictionary(type_) or t.is_run_end_encoded(type_):
         return canonical(type_.value_type)
@@ -27,6 +30,10 @@ def canonical(type_: pa.DataType) -> pa.DataType:
         return pa.float32()
     if t.is_date64(type_):
         return pa.date32()
+    if t.is_duration(type_):
+        return INTERVAL
+    if t.is_timestamp(type_) and type_.tz:
+        return pa.timestamp("us", "UTC")
     if t.is_time(type_):
         return pa.time64("us") if type_ != pa.time64("ns") else type_
     if t.is_fixed_size_list(type_):
@@ -48,8 +55,8 @@ _NAMES = {
     pa.bool_(): "BOOLEAN", pa.int8(): "TINYINT", pa.int16(): "SMALLINT", pa.int32(): "INTEGER", pa.int64(): "BIGINT",
     pa.uint8(): "UTINYINT", pa.uint16(): "USMALLINT", pa.uint32(): "UINTEGER", pa.uint64(): "UBIGINT",
     pa.float32(): "FLOAT", pa.float64(): "DOUBLE", pa.string(): "VARCHAR", pa.binary(): "BLOB", pa.date32(): "DATE",
-    pa.time64("us"): "TIME", pa.time64("ns"): "TIME_NS", pa.timestamp("s"): "TIMESTAMP_S", pa.timestamp("ms"): "TIMESTAMP_MS",
-    pa.timestamp("us"): "TIMESTAMP", pa.timestamp("ns"): "TIMESTAMP_NS", INTERVAL: "INTERVAL", pa.null(): '"NULL"',
+    pa.time64("us"): "TIME", pa.time64("ns"): "TIME_NS", pa.timestamp("s"): "TIMESTAMP_S",
+    pa.timestamp("ms"): "TIMESTAMP_MS", pa.timestamp("us"): "TIMESTAMP", pa.timestamp("ns"): "TIMESTAMP_NS", INTERVAL: "INTERVAL", pa.null(): '"NULL"',
     HUGEINT: "HUGEINT",
 }  # fmt: skip
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from uuid import UUID
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -94,11 +95,43 @@ def plain(array: pa.Array, type_: pa.DataType) -> pa.Array:
     """The values in their canonical type, decoded."""
     if array.type == type_:
         return array
-    if pa.types.is_dictionary(array.type):
+    t = pa.types
+    if t.is_dictionary(array.type):
         array = _decoded(array)
-    elif pa.types.is_run_end_encoded(array.type):
+    elif t.is_run_end_encoded(array.type):
         array = pc.run_end_decode(array)
-    return array if array.type == type_ else array.cast(type_)
+    elif isinstance(array, pa.ExtensionArray):
+        array = _uuid_text(array.storage) if array.type.extension_name == "arrow.uuid" else array.storage
+    elif t.is_duration(array.type):
+        nanoseconds = array.cast(pa.duration("ns")).cast(pa.int64())
+        return pa.array([None if n is None else (0, 0, n) for n in nanoseconds.to_pylist()], type_)
+    elif t.is_list_view(array.type) or t.is_large_list_view(array.type):
+        array = _list_of(array)
+    elif t.is_struct(array.type) and t.is_struct(type_):
+        fields = [plain(field, type_.field(i).type) for i, field in enumerate(array.flatten())]
+        return pa.StructArray.from_arrays(fields, fields=list(type_), mask=array.is_null())
+    elif (t.is_list(array.type) or t.is_large_list(array.type)) and t.is_list(type_):
+        array = _list_of(array, type_.value_type)
+    if array.type == type_:
+        return array
+    if not t.is_nested(array.type) or t.is_map(array.type) or t.is_fixed_size_list(array.type):
+        # Finer instants than a microsecond lose their rest.
+        return array.cast(type_, safe=not t.is_timestamp(type_))
+    return plain(array, type_)
+
+
+def _list_of(array: pa.Array, value_type: pa.DataType | None = None) -> pa.Array:
+    """The same lists, one behind the other."""
+    ends = pc.cumulative_sum(pc.fill_null(pc.list_value_length(array), 0).cast(pa.int32()))
+    offsets = pa.concat_arrays([pa.array([0], pa.int32()), ends])
+    values = array.flatten()
+    if value_type is not None:
+        values = plain(values, value_type)
+    return pa.ListArray.from_arrays(offsets, values, mask=array.is_null() if array.null_count else None)
+
+
+def _uuid_text(storage: pa.Array) -> pa.Array:
+    return pa.array([None if v is None else str(UUID(bytes=v)) for v in storage.to_pylist()], pa.string())
 
 
 def canonical_batches(batch: pa.RecordBatch, schema: pa.Schema, limits: ReadLimits) -> Iterator[pa.RecordBatch]:

@@ -14,7 +14,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from sqlengine.errors import InterfaceError
+from sqlengine.errors import InterfaceError, NotSupportedError
 from sqlengine.expr.statistics import ColumnStats, Stats
 from sqlengine.formats.base import Bounds, ReadLimits, Split
 from sqlengine.formats.batches import canonical_batches
@@ -31,7 +31,14 @@ class MemorySource:
 
     @cached_property
     def schema(self) -> pa.Schema:
-        return canonical_schema(self.table.schema)
+        found = canonical_schema(self.table.schema)
+        for field in found:
+            if pa.types.is_union(field.type) or pa.types.is_decimal256(field.type):
+                raise NotSupportedError(
+                    f"column {field.name!r} has the type {field.type}, which the engine does not read",
+                    hint="cast the column before it is registered",
+                )
+        return found
 
     def describe(self) -> str:
         return f"memory {self.table.num_rows} rows"
