@@ -56,8 +56,8 @@ _NAMES = {
     pa.uint8(): "UTINYINT", pa.uint16(): "USMALLINT", pa.uint32(): "UINTEGER", pa.uint64(): "UBIGINT",
     pa.float32(): "FLOAT", pa.float64(): "DOUBLE", pa.string(): "VARCHAR", pa.binary(): "BLOB", pa.date32(): "DATE",
     pa.time64("us"): "TIME", pa.time64("ns"): "TIME_NS", pa.timestamp("s"): "TIMESTAMP_S",
-    pa.timestamp("ms"): "TIMESTAMP_MS", pa.timestamp("us"): "TIMESTAMP", pa.timestamp("ns"): "TIMESTAMP_NS", INTERVAL: "INTERVAL", pa.null(): '"NULL"',
-    HUGEINT: "HUGEINT",
+    pa.timestamp("ms"): "TIMESTAMP_MS", pa.timestamp("us"): "TIMESTAMP", pa.timestamp("ns"): "TIMESTAMP_NS",
+    INTERVAL: "INTERVAL", pa.null(): '"NULL"', HUGEINT: "HUGEINT",
 }  # fmt: skip
 
 

@@ -27,6 +27,7 @@ from sqlengine.expr.cast import cast_array
 from sqlengine.expr.statistics import Stats
 from sqlengine.formats.base import Bounds, ReadLimits, Split
 from sqlengine.formats.batches import bounded, empty_rows
+from sqlengine.formats.byte_range import ByteRange, chunks
 from sqlengine.formats.csv_dialect import DIALECT_HINT, Dialect, open_bytes, sniffed
 from sqlengine.formats.drift import drift_error
 from sqlengine.formats.options import ReaderOptions
@@ -171,7 +172,7 @@ class CsvSource:
             if os.path.getsize(path) == 0:
                 return
             with open_bytes(path, dialect.compression) as raw:
-                stream = raw if high is None else io.BufferedReader(_Range(raw, low, high))
+                stream = raw if high is None else io.BufferedReader(ByteRange(raw, low, high))
                 reader = pacsv.open_csv(
                     stream,
                     pacsv.ReadOptions(use_threads=False, block_size=block, skip_rows=skip, column_names=own),
@@ -220,7 +221,7 @@ class CsvSource:
             number = int(row[1])
             if low:
                 with open(path, "rb") as file:
-                    number += sum(chunk.count(b"\n") for chunk in _chunks(file, low))
+                    number += sum(chunk.count(b"\n") for chunk in chunks(file, low))
             line = f", line {number}"
         value = re.search(r"CSV conversion error to ([^:]+): (invalid value|invalid UTF8)(.*)", first)
         if value is None:
@@ -256,30 +257,6 @@ class CsvSource:
 
 class _RowTooLong(Exception):
     """A row does not fit into two blocks."""
-
-
-class _Range(io.RawIOBase):
-    """Bytes `low` to `high` of an open file."""
-
-    def __init__(self, file: Any, low: int, high: int) -> None:
-        self._file = file
-        self._left = high - low
-        file.seek(low)
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        data = self._file.read(min(len(buffer), self._left))
-        buffer[: len(data)] = data
-        self._left -= len(data)
-        return len(data)
-
-
-def _chunks(file: Any, size: int) -> Iterator[bytes]:
-    while size and (chunk := file.read(min(_BLOCK, size))):
-        size -= len(chunk)
-        yield chunk
 
 
 def _readable(type_: pa.DataType) -> pa.DataType:

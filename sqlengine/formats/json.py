@@ -2,7 +2,7 @@
 
 Columns and nested types come from the first rows (`sample_size`, at most 4 MiB of text). Lines are decoded one by one,
 element from a bounded window of text. A later value of another type, or a broken line, is an error that names the
-file, and what to do. One split per file.
+file, and what to do. Large files of lines are cut into byte ranges at line ends; any other file is one split.
 """
 
 from __future__ import annotations
@@ -24,11 +24,14 @@ from sqlengine.errors import FormatError
 from sqlengine.expr.statistics import Stats
 from sqlengine.formats.base import Bounds, ReadLimits, Split
 from sqlengine.formats.batches import bounded, empty_rows
+from sqlengine.formats.byte_range import ByteRange, chunks
 from sqlengine.types import canonical
 
 _BLOCK = 1 << 20
 _SAMPLE_BYTES = 4 << 20
+_RANGE = 16 << 20
 _LARGEST_OBJECT = 1 << 30
+_Part = tuple[int, int | None]
 
 
 @dataclass(frozen=True)
@@ -72,7 +75,24 @@ class JsonSource:
         return Stats(size / 100, size, {}, "default")
 
     def splits(self, columns: Sequence[str], bounds: Sequence[Bounds]) -> list[Split]:
-        return [Split(i, path, (), None, _size(path)) for i, path in enumerate(self.paths)]
+        found: list[Split] = []
+        for path in self.paths:
+            for low, high in self._ranges(path):
+                found.append(Split(len(found), path, (low, high), None, _size(path) if high is None else high - low))
+        return found
+
+    def _ranges(self, path: str) -> list[tuple[int, int | None]]:
+        """A large file of lines in pieces that end with a line: no line break stands inside a JSON text."""
+        size = os.path.getsize(path)
+        if path.lower().endswith((".gz", ".zst")) or size < 2 * _RANGE or self._is_array(path):
+            return [(0, None)]
+        ends = [0]
+        with open(path, "rb") as file:
+            while ends[-1] + _RANGE < size:
+                file.seek(ends[-1] + _RANGE)
+                file.readline(_LARGEST_OBJECT)
+                ends.append(file.tell())
+        return list(zip([e for e in ends if e < size], [*(e for e in ends[1:] if e < size), size], strict=True))
 
     def read(
         self, split: Split, columns: Sequence[str], bounds: Sequence[Bounds], limits: ReadLimits
@@ -83,7 +103,7 @@ class JsonSource:
         done = 0
         if columns and not self.ignore_errors and not self._is_array(path) and all(_is_plain(f.type) for f in schema):
             try:
-                for parsed in _parsed(path, schema, min(_BLOCK, max(64 << 10, limits.batch_bytes))):
+                for parsed in _parsed(path, split.part, schema, min(_BLOCK, max(64 << 10, limits.batch_bytes))):
                     yield from bounded(parsed, limits)
                     done += parsed.num_rows
                 return
@@ -92,26 +112,28 @@ class JsonSource:
         batch: list[dict[str, Any]] = []
         # Python objects weigh several times their Arrow form: small batches.
         size, most = 0, max(1024, limits.batch_bytes // 8)
-        for row, length in islice(self._measured(path), done, None):
+        for row, length in islice(self._measured(path, split.part), done, None):
             batch.append(row)
             size += length
             if len(batch) >= min(8192, limits.batch_rows) or size >= most:
-                yield self._batch(batch, schema, path, done)
+                yield self._batch(batch, schema, path, done, split.part[0])
                 done += len(batch)
                 batch, size = [], 0
         if batch:
-            yield self._batch(batch, schema, path, done)
+            yield self._batch(batch, schema, path, done, split.part[0])
 
-    def _batch(self, rows: list[dict[str, Any]], schema: pa.Schema, path: str, before: int) -> pa.RecordBatch:
+    def _batch(
+        self, rows: list[dict[str, Any]], schema: pa.Schema, path: str, before: int, start: int
+    ) -> pa.RecordBatch:
         if not len(schema):
             return empty_rows(len(rows))
         arrays = []
         for f in schema:
             values = [row.get(f.name) for row in rows]
-            arrays.append(self._column(values, f, path, before))
+            arrays.append(self._column(values, f, path, before, start))
         return pa.RecordBatch.from_arrays(arrays, schema=schema)
 
-    def _column(self, values: list[Any], column: pa.Field, path: str, before: int) -> pa.Array:
+    def _column(self, values: list[Any], column: pa.Field, path: str, before: int, start: int) -> pa.Array:
         try:
             return _array(values, column.type)
         except (pa.ArrowException, TypeError, ValueError, OverflowError):
@@ -122,25 +144,26 @@ class JsonSource:
                 kept.append(_array([value], column.type))
             except (pa.ArrowException, TypeError, ValueError, OverflowError):
                 if not self.ignore_errors:
+                    row = _lines_before(path, start) + before + number + 1
                     raise FormatError(
-                        f"{path}, row {before + number + 1}, column {column.name!r}: {json.dumps(value)[:60]} does not "
+                        f"{path}, row {row}, column {column.name!r}: {json.dumps(value)[:60]} does not "
                         f"fit the type {column.type} found in the first rows",
                         hint=_TYPES_HINT,
                     ) from None
                 kept.append(pa.nulls(1, column.type))
         return pa.concat_arrays(kept)
 
-    def _measured(self, path: str) -> Iterator[tuple[dict[str, Any], int]]:
-        """The objects of a file with the length of their text."""
+    def _measured(self, path: str, part: _Part = (0, None)) -> Iterator[tuple[dict[str, Any], int]]:
+        """The objects of a file, or of the bytes from one line's end to another's, with the length of their text."""
         try:
-            yield from self._elements(path) if self._is_array(path) else self._lines(path)
+            yield from self._elements(path) if self._is_array(path) else self._lines(path, part)
         except UnicodeDecodeError as error:
             raise FormatError(f"{path} is not UTF-8 text: {error.reason}", hint="convert it to UTF-8") from None
         except (OSError, EOFError) as error:
             raise FormatError(f"cannot read {path}: {error}") from None
 
-    def _lines(self, path: str) -> Iterator[tuple[dict[str, Any], int]]:
-        with _text(path) as file:
+    def _lines(self, path: str, part: _Part) -> Iterator[tuple[dict[str, Any], int]]:
+        with _text(path, part) as file:
             for number, line in enumerate(file, 1):
                 text = line.lstrip("\ufeff").strip()
                 if not text:
@@ -153,7 +176,7 @@ class JsonSource:
                     if self.ignore_errors:
                         continue
                     raise FormatError(
-                        f"{path}, line {number}: {error}",
+                        f"{path}, line {number + _lines_before(path, part[0])}: {error}",
                         hint="each line must be one JSON object; ignore_errors=true leaves out broken lines",
                     ) from None
                 yield value, len(text)
@@ -205,11 +228,11 @@ def _is_plain(type_: pa.DataType) -> bool:
     return bool(t.is_int64(type_) or t.is_float64(type_) or t.is_boolean(type_) or t.is_string(type_))
 
 
-def _parsed(path: str, schema: pa.Schema, block: int) -> Iterator[pa.RecordBatch]:
+def _parsed(path: str, part: _Part, schema: pa.Schema, block: int) -> Iterator[pa.RecordBatch]:
     """Lines parsed by Arrow, a block at a time."""
     options = pajson.ParseOptions(explicit_schema=schema, unexpected_field_behavior="ignore")
     reading = pajson.ReadOptions(use_threads=False, block_size=block)
-    with _bytes(path) as file, pajson.open_json(file, reading, options) as reader:
+    with _bytes(path, part) as file, pajson.open_json(file, reading, options) as reader:
         for batch in reader:
             if batch.num_rows:
                 # The parser does not look whether text is UTF-8.
@@ -263,7 +286,9 @@ def _type_of(values: list[Any]) -> pa.DataType:
     return pa.string()
 
 
-def _bytes(path: str) -> Any:
+def _bytes(path: str, part: _Part = (0, None)) -> Any:
+    if part[1] is not None:
+        return io.BufferedReader(ByteRange(open(path, "rb"), part[0], part[1]))
     if path.lower().endswith(".gz"):
         return gzip.open(path)
     if path.lower().endswith(".zst"):
@@ -271,8 +296,13 @@ def _bytes(path: str) -> Any:
     return open(path, "rb")
 
 
-def _text(path: str) -> Any:
-    raw = _bytes(path)
+def _lines_before(path: str, end: int) -> int:
+    with open(path, "rb") as file:
+        return sum(chunk.count(b"\n") for chunk in chunks(file, end))
+
+
+def _text(path: str, part: _Part = (0, None)) -> Any:
+    raw = _bytes(path, part)
     return io.TextIOWrapper(
         raw if isinstance(raw, io.BufferedIOBase) else io.BufferedReader(raw), encoding="utf-8", newline="\n"
     )

@@ -28,7 +28,7 @@ CASES = {
     "list_view": (pa.array([[1], None, [2, 3]], pa.list_view(pa.int32())), [[1], None, [2, 3]], pa.list_(pa.int32())),
     "large_list": (pa.array([["a"], None, []], pa.large_list(pa.large_string())), [["a"], None, []],
                    pa.list_(pa.string())),
-    "list_of_uuid": (pa.array([[KEY.bytes], None, []], pa.list_(pa.uuid())), [[str(KEY)], None, []],
+    "list_of_uuid": (pa.ListArray.from_arrays([0, None, 1, 1], pa.array([KEY.bytes], pa.uuid())), [[str(KEY)], None, []],
                      pa.list_(pa.string())),
     "struct": (pa.array([{"a": "x"}, None, {"a": None}], pa.struct([("a", pa.string_view())])),
                [{"a": "x"}, None, {"a": None}], pa.struct([("a", pa.string())])),

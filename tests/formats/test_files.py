@@ -352,3 +352,17 @@ def test_memory_takes_other_layouts_and_libraries():
         assert batch.nbytes < 1_200_000
     assert table(memory_source([{"a": 1}, {"b": "x"}])).to_pylist() == [{"a": 1, "b": None}, {"a": None, "b": "x"}]
     assert table(memory_source(ROWS), []).num_rows == 3
+
+
+def test_large_json_lines_are_read_in_ranges(tmp_path, monkeypatch):
+    monkeypatch.setattr("sqlengine.formats.json._RANGE", 50_000)
+    lines = [f'{{"a": {i}, "s": "é{i % 7}"}}' for i in range(20_000)]
+    source = open_source(text(tmp_path / "t.jsonl", "\n".join(lines)))
+    assert len(source.splits(["a"], [])) > 5
+    assert table(source, ["a"]).column("a").to_pylist() == list(range(20_000))
+    lines[15_000] = '{"a": '
+    with pytest.raises(FormatError, match="line 15001"):
+        table(open_source(text(tmp_path / "b.jsonl", "\n".join(lines))))
+    lines[15_000] = '{"a": "x"}'
+    with pytest.raises(FormatError, match="row 15001, column 'a'"):
+        table(open_source(text(tmp_path / "c.jsonl", "\n".join(lines)), options={"sample_size": 100}))
