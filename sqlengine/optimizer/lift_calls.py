@@ -30,7 +30,7 @@ from sqlengine.expr.nodes import (
 from sqlengine.optimizer.traits import cost, has_lifted, reads_only
 from sqlengine.plan import nodes as plans
 from sqlengine.plan.keys import key_maker, restrict, walk_all, walk_exprs
-from sqlengine.plan.nodes import Plan, map_exprs
+from sqlengine.plan.nodes import Plan, map_exprs, table_call
 from sqlengine.settings import Settings
 from sqlengine.tree import transform_up, walk
 
@@ -63,6 +63,11 @@ class _Lifting:
         match plan:
             case plans.Filter():
                 return self._filter(plan, *results[0])
+            case plans.Unnest() if (call := table_call(plan)) is not None:
+                # The generator stays; what is called for its arguments is lifted.
+                new, args, made = self._extend(results[0][0], list(call.args), results[0][1])
+                columns = ((plan.columns[0][0], replace(call, args=tuple(args))),)
+                return replace(plan, input=new, columns=columns), made
             case plans.Project() | plans.Aggregate() | plans.Sort() | plans.Window() | plans.Unnest():
                 return self._unary(plan, *results[0])
             case plans.Limit() | plans.Sample():

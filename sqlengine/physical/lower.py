@@ -32,10 +32,11 @@ from sqlengine.operators.take_rows import TakeRows
 from sqlengine.operators.write_file import WriteFile
 from sqlengine.physical.bounds import bounds_of
 from sqlengine.physical.lower_aggregates import lower_aggregate
-from sqlengine.physical.lower_calls import lower_calls
+from sqlengine.physical.lower_calls import lower_calls, lower_generator
 from sqlengine.physical.lower_joins import lower_join
 from sqlengine.physical.lower_windows import lower_window
 from sqlengine.plan import nodes as plans
+from sqlengine.plan.nodes import table_call
 from sqlengine.runtime.sort_column import SortColumn
 
 
@@ -95,6 +96,8 @@ class Lowering:
             case plans.SetOperation():
                 sides = (self.lower(plan.left), self.lower(plan.right))
                 return HashSetOperation(sides, plan.schema, plan.kind, plan.all)
+            case plans.Unnest() if table_call(plan) is not None:
+                return lower_generator(self, plan)
             case plans.Unnest():
                 child, lists = self.with_columns(self.lower(plan.input), [e for _, e in plan.columns])
                 made = tuple((key, source) for (key, _), source in zip(plan.columns, lists, strict=True))

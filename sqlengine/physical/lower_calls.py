@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
+from sqlengine.errors import NotSupportedError
 from sqlengine.operators.base import Operator
 from sqlengine.operators.call_udf import CallUdf
 from sqlengine.operators.fetch_urls import FetchUrls
-from sqlengine.plan.nodes import Extend
+from sqlengine.operators.generate_rows import GenerateRows
+from sqlengine.plan.nodes import Extend, Unnest, table_call
 from sqlengine.runtime.fetch.function import FetchFunction
 from sqlengine.runtime.udf.function import UserFunction
 
@@ -33,3 +35,21 @@ def lower_calls(lowering: Lowering, plan: Extend) -> Operator:
         function: UserFunction = replace(call.function, options=call.function.options.with_values(dict(call.options)))
         child = CallUdf((child,), schema, function, args, test, key)
     return lowering.only(child, plan.schema)
+
+
+def lower_generator(lowering: Lowering, plan: Unnest) -> Operator:
+    """A user's generator, called for each row."""
+    call = table_call(plan)
+    assert call is not None
+    if len(plan.columns) > 1:
+        raise NotSupportedError(f"{call.name}() side by side with another UNNEST")
+    options = call.function.options.with_values(dict(call.options))
+    if options.in_process:
+        raise NotSupportedError(
+            f"{call.name}() yields rows, it runs in this process", hint="leave isolate and timeout out"
+        )
+    child, args = lowering.with_columns(lowering.lower(plan.input), call.args)
+    passed = [child.schema.field(f.name) for f in plan.input.schema]
+    schema = pa.schema([*passed, *(plan.schema.field(i) for i in range(len(passed), len(plan.schema)))])
+    function = replace(call.function, options=options)
+    return GenerateRows((child,), schema, function, args, plan.columns[0][0], plan.outer, plan.ordinality)

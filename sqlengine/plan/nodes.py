@@ -506,5 +506,12 @@ def map_exprs(plan: Plan, change: Any) -> Plan:
             return plan
 
 
+def table_call(plan: Unnest) -> LiftedCall | None:
+    """The call of a user's generator that an UNNEST stands for: the type of such a call is the list of what it yields,
+    which is never made as a whole."""
+    first = plan.columns[0][1]
+    return first if isinstance(first, LiftedCall) else None
+
+
 def is_constant(expr: Expr) -> bool:
     return isinstance(expr, Literal)

@@ -20,14 +20,17 @@ from sqlengine.formats import READERS, reader_call
 from sqlengine.formats.base import Source
 from sqlengine.plan import nodes as p
 from sqlengine.plan.keys import with_fresh_keys
+from sqlengine.runtime.udf.function import UserFunction
 from sqlengine.sql.bind_context import BoundQuery, ViewQuery
 from sqlengine.sql.calls import call_name
 from sqlengine.sql.consumed import check_consumed
 from sqlengine.sql.ctes import read_common_table
 from sqlengine.sql.joins import bind_join, cross_join
+from sqlengine.sql.named_calls import field_of
 from sqlengine.sql.scope import Column, Scope, distinct_names
 from sqlengine.sql.select_level import unnestable
 from sqlengine.sql.token_reader import OWN_SCHEMAS
+from sqlengine.sql.user_calls import bind_generator
 from sqlengine.sql.values_rows import bind_values
 from sqlengine.tree import walk
 
@@ -259,6 +262,9 @@ def _table_function(binder: Binder, node: exp.Table, outer: Scope | None) -> tup
     elif isinstance(call, exp.GenerateSeries):
         name = "range" if call.args.get("is_end_exclusive") else "generate_series"
     location = binder.text.of(node)
+    user = binder.context.find_function(name) if isinstance(call, exp.Anonymous) else None
+    if user is not None and name not in READERS and find_table_function(name) is None:
+        return _generated(binder, call, user, outer, location)
     plain = [a for a in call.args.values() if isinstance(a, exp.Expression)] + list(call.expressions or [])
     options: dict[str, Any] = {}
     args: list[Any] = []
@@ -278,6 +284,21 @@ def _table_function(binder: Binder, node: exp.Table, outer: Scope | None) -> tup
     columns = function.columns(tuple(args), options)
     keyed = tuple((binder.keys.make(n), t) for n, t in columns)
     return p.TableFunction(name, tuple(args), tuple(options.items()), keyed), tuple(n for n, _ in columns), name
+
+
+def _generated(
+    binder: Binder, call: exp.Anonymous, function: UserFunction, outer: Scope | None, location: Any
+) -> tuple[p.Plan, Names, str]:
+    """The rows that a user's generator yields; its arguments may be columns of the tables on the left."""
+    value = bind_generator(binder.expressions(Scope([], outer), f"{function.name}()"), call, function, location)
+    key = binder.keys.make(function.name)
+    plan: p.Plan = p.Unnest(p.ONE_ROW, ((key, value),))
+    yielded = function.returns
+    if not pa.types.is_struct(yielded):
+        return plan, (function.name,), function.name
+    row = ColumnRef(yielded, key)
+    fields = tuple((binder.keys.make(f.name), field_of(row, f.name, location)) for f in yielded)
+    return p.Project(plan, fields), tuple(f.name for f in yielded), function.name
 
 
 def _lateral_function(

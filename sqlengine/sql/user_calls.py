@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
 from sqlglot import exp
 
 from sqlengine.errors import BindError, InterfaceError, Location
@@ -36,6 +37,22 @@ def bind_user_call(
     args, options = split_arguments(binder, node, function, location)
     serial = 0 if function.options.deterministic else next(_serial)
     return LiftedCall(function.returns, function.name, args, function, options, serial, location)
+
+
+def bind_generator(
+    binder: ExpressionBinder, node: exp.Anonymous, function: UserFunction, location: Location | None
+) -> LiftedCall:
+    """A call in FROM of a function that yields rows; its type is the list of what it yields."""
+    if function.kind != TABLE:
+        raise BindError(
+            f"{function.name}() gives one value, not rows",
+            code="misplaced_function",
+            hint=f"write SELECT {function.name}(...), or make it a generator with @udf.table",
+            location=location,
+        )
+    args, options = split_arguments(binder, node, function, location)
+    serial = 0 if function.options.deterministic else next(_serial)
+    return LiftedCall(pa.list_(function.returns), function.name, args, function, options, serial, location)
 
 
 def split_arguments(

@@ -178,10 +178,12 @@ class Caller:
 
 
 def _raised(error: BaseException, row: int | None, before: pa.Array | None = None) -> Failure:
-    return Failure("raised", f"{type(error).__name__}: {short(str(error), 200)}", row, _trimmed(error), error, before)
+    return Failure(
+        "raised", f"{type(error).__name__}: {short(str(error), 200)}", row, trimmed_traceback(error), error, before
+    )
 
 
-def _trimmed(error: BaseException) -> str:
+def trimmed_traceback(error: BaseException) -> str:
     """The traceback, of the user's frames only."""
     here = os.path.dirname(os.path.abspath(__file__))
     frames = [f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith((here, "<frozen"))]
