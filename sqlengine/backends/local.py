@@ -93,7 +93,7 @@ class LocalBackend:
         )  # fmt: skip
         with Pipeline(self, child, context, seam) as running:
             running.write(shuffle, keys, summary)
-        shuffle.finish()
+        shuffle.finish(summary.give_up)
         if isinstance(seam, HeldPlan):
             self._held[seam.name] = number
         left = Stats(shuffle.total_rows, shuffle.total_bytes, running.stats().columns, "actual")

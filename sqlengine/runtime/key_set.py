@@ -113,23 +113,35 @@ class KeySet:
         held = self._bits if self._bits is not None else self._bloom
         return 0 if held is None else held.nbytes
 
+    def give_up(self) -> int:
+        """Free the set's memory, also while scans test against it: from now on every value may be in it. Gives the
+        bytes freed."""
+        with self._lock:
+            freed = self.nbytes
+            self._bits, self._bloom, self._usable = None, None, False
+            self._shrink(freed)
+            return freed
+
     def contains(self, column: pa.Array) -> pa.Array:
         """Booleans: which values may be in the set; false for NULL."""
         if isinstance(column, pa.DictionaryArray):
             found = pc.take(self.contains(column.dictionary), column.indices)
             return pc.fill_null(found, False) if column.null_count else found
-        if self._bits is not None:
-            return self._bits.contains(physical(column))
-        assert self._bloom is not None
-        found = self._bloom.contains(hash_columns([column]))
+        bits, bloom = self._bits, self._bloom
+        if bits is not None:
+            return bits.contains(physical(column))
+        if bloom is None:
+            return column.is_valid()  # given up
+        found = bloom.contains(hash_columns([column]))
         return pc.and_(found, column.is_valid()) if column.null_count else found
 
     def any_between(self, low: Any, high: Any) -> bool:
         """Whether a value from `low` to `high` (both Python values of the column) may be in the set."""
-        if self._bits is None:
+        bits = self._bits
+        if bits is None:
             return True
         ends = physical(pa.array([low, high], self._type))
-        return self._bits.any_between(ends[0].as_py(), ends[1].as_py())
+        return bits.any_between(ends[0].as_py(), ends[1].as_py())
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_lock": None, "_memory": None}

@@ -31,6 +31,8 @@ from sqlengine.runtime.cancel import Cancel
 from sqlengine.settings import format_bytes
 
 log = logging.getLogger("sqlengine")
+# Rounds of a tenth of a second in which no pipeline runs and nothing can be evicted, before waiting is an error.
+_IDLE_WAITS = 30
 
 
 @dataclass(frozen=True)
@@ -78,18 +80,30 @@ class MemoryPool:
             if floor == 0:  # takes nothing, so it need not queue (stage outputs)
                 return self._admitted(name, 0, cancel)
             self._queue.append(turn)
+            idle = 0
             try:
                 while self._queue[0] is not turn or not self._has_room(floor):
                     if self._queue[0] is turn and self._evict():
                         continue
                     if self._queue[0] is not turn or not self._has_room(floor):
                         self._freed.wait(0.1)
+                        idle = 0 if self._floors or self._queue[0] is not turn else idle + 1
+                        if idle >= _IDLE_WAITS and not self._has_room(floor):
+                            raise self._stuck(name, floor)
                     if cancel is not None:
                         cancel.check()
                 return self._admitted(name, floor, cancel)
             finally:
                 self._queue.remove(turn)
                 self._freed.notify_all()
+
+    def _stuck(self, name: str, floor: int) -> MemoryLimitError:
+        """Nothing runs that could free anything, and what is held does not give way."""
+        return MemoryLimitError(
+            f"{name} needs {format_bytes(floor)}, {format_bytes(self._used)} of {format_bytes(self.capacity)} are held "
+            f"by what cannot be written to disk{holders_table(self.holders()[:5])}",
+            hint="raise memory_limit",
+        )
 
     def _has_room(self, floor: int) -> bool:
         # Alone, a task runs whatever the ceiling says: waiting would not lower what is resident.

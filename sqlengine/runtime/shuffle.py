@@ -7,7 +7,7 @@ not to a task, so the pool may push a finished stage to disk when a task would o
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pyarrow as pa
 
@@ -41,6 +41,7 @@ class Shuffle:
         self._buffers: list[PartitionedBuffer] = []
         self._readers = [0] * partitions
         self._closed = False
+        self._give_up: Callable[[], int] | None = None
 
     def reservation(self, name: str) -> Reservation:
         """For what else is kept as long as the rows are."""
@@ -60,8 +61,9 @@ class Shuffle:
             self._buffers.append(buffer)
         return ShuffleWriter(buffer)
 
-    def finish(self) -> None:
-        """All writers are done; from now on the pool may evict."""
+    def finish(self, give_up: Callable[[], int] | None = None) -> None:
+        """All writers are done; from now on the pool may evict: the rows, then what `give_up` frees."""
+        self._give_up = give_up
         self._pool.register_evictable(self, self.spill)
 
     def spill(self) -> int:
@@ -71,7 +73,8 @@ class Shuffle:
             idle = [number for number, readers in enumerate(self._readers) if not readers]
             if self._closed:
                 return 0
-            return sum(buffer.spill_partition(number) for buffer in self._buffers for number in idle)
+            freed = sum(buffer.spill_partition(number) for buffer in self._buffers for number in idle)
+        return freed or (self._give_up() if self._give_up is not None else 0)
 
     def rows(self, partition: int) -> int:
         return sum(buffer.rows(partition) for buffer in self._buffers)

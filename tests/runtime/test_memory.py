@@ -145,3 +145,14 @@ def test_shared_buffers_count_once():
     column = pa.array(range(100_000))
     batch = pa.record_batch({"a": column, "b": column})
     assert pinned_bytes(batch) == pinned_bytes(batch.select(["a"]))
+
+
+def test_admission_does_not_wait_for_what_nobody_frees() -> None:
+    """A reservation outside of running pipelines that neither spills nor is evictable: an error that names it."""
+    pool = MemoryPool(1000)
+    kept = pool.admit("kept", 0).reservation("Keeper", 0, False)
+    assert kept.try_grow(600)
+    with pytest.raises(MemoryLimitError, match="Keeper"):
+        pool.admit("late", 600)
+    kept.close()
+    pool.admit("late", 600).close()
