@@ -20,7 +20,9 @@ from sqlengine.optimizer.push_filters import push_filters
 from sqlengine.optimizer.push_limits import push_limits
 from sqlengine.optimizer.push_semi_joins import push_semi_joins
 from sqlengine.optimizer.remove_sorts import remove_sorts
+from sqlengine.optimizer.share_expressions import share_expressions
 from sqlengine.optimizer.simplify_predicates import simplify_predicates
+from sqlengine.optimizer.unwrap_casts import unwrap_casts
 from sqlengine.plan.nodes import Plan
 from sqlengine.settings import Settings
 from sqlengine.tree import transform_up
@@ -40,6 +42,7 @@ class Rule:
 
 RULES: tuple[Rule, ...] = (
     Rule("fold_constants", fold_constants),
+    Rule("unwrap_casts", unwrap_casts),
     Rule("simplify_predicates", simplify_predicates),
     Rule("remove_sorts", remove_sorts),
     Rule("push_filters", push_filters),
@@ -49,6 +52,7 @@ RULES: tuple[Rule, ...] = (
     Rule("distinct_aggregates", distinct_aggregates),
     Rule("prune_columns", prune_columns),
     Rule("merge_projects", merge_projects),
+    Rule("share_expressions", share_expressions),
     Rule("push_limits", push_limits),
     Rule("order_predicates", order_predicates),
     Rule("defer_calls", defer_calls),
