@@ -90,7 +90,13 @@ def _daft(job: Job) -> pa.Table:
 ENGINES: dict[str, Engine] = {
     engine.name: engine
     for engine in (
-        Engine("sqlengine", ("sqlengine", "sqlengine.session", "sqlengine.formats"), _sqlengine, True),
+        # The functions are loaded at the first query; the other engines have theirs once they are imported.
+        Engine(
+            "sqlengine",
+            ("sqlengine", "sqlengine.session", "sqlengine.formats", "sqlengine.functions"),
+            _sqlengine,
+            True,
+        ),
         Engine("duckdb", ("duckdb",), _duckdb, True),
         Engine("polars", ("polars",), _polars, False),
         Engine("datafusion", ("datafusion",), _datafusion, True),
