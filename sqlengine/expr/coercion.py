@@ -1,7 +1,7 @@
 """Which types values take when they meet: common types, implicit casts, DuckDB's rules for decimals.
 
-Order of numbers: BOOLEAN < integers by width < DECIMAL < FLOAT < DOUBLE. NULL goes with anything; a text literal takes the
-type of the other side.
+Order of numbers: BOOLEAN < integers by width < DECIMAL < FLOAT < DOUBLE. NULL goes with anything; a text literal takes
+the type of the other side.
 """
 
 from __future__ import annotations
@@ -126,7 +126,7 @@ def fits(expr: Expr, type_: pa.DataType) -> bool:
 
 def can_cast_implicitly(a: pa.DataType, b: pa.DataType) -> bool:
     """Whether a value of type `a` may stand where `b` is wanted without a CAST."""
-    return a == b or pa.types.is_null(a) or common_type(a, b) == b or pa.types.is_string(b)
+    return bool(a == b or pa.types.is_null(a) or common_type(a, b) == b or pa.types.is_string(b))
 
 
 def cast_to(expr: Expr, type_: pa.DataType) -> Expr:

@@ -1,8 +1,9 @@
 """The value of an expression for each row of a batch.
 
-Literals stay scalars until a function or the result needs an array. CASE evaluates a branch only for the rows that reach it,
-so that a guard (`CASE WHEN d <> 0 THEN n / d`) protects what it guards; AND and OR evaluate what may fail or is costly only
-for the rows that the left side leaves open. A subexpression that occurs twice in one call is computed once.
+Literals stay scalars until a function or the result needs an array. CASE evaluates a branch only for the rows that
+reach it, so that a guard (`CASE WHEN d <> 0 THEN n / d`) protects what it guards; AND and OR evaluate what may fail or
+is costly only for the rows that the left side leaves open. A subexpression that occurs twice in one call is computed
+once.
 """
 
 from __future__ import annotations

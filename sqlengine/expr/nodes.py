@@ -1,11 +1,12 @@
 """The one expression family, used by logical plans and physical operators alike.
 
-Every node is frozen, hashable and carries its Arrow type. Columns are referred to by *key*: a name that is unique in the
-whole statement (`l_orderkey#12`), given out once by the binder, so that a rule can move an expression anywhere in the plan
-without renumbering. The part before `#` is what people see. A record batch inside the engine has the keys as its column names.
+Every node is frozen, hashable and carries its Arrow type. Columns are referred to by *key*: a name that is unique in
+the whole statement (`l_orderkey#12`), given out once by the binder, so that a rule can move an expression anywhere in
+the plan without renumbering. The part before `#` is what people see. A record batch inside the engine has the keys as
+its column names.
 
-Subquery nodes, `OuterRef`, `AggregateCall` and `WindowCall` are placeholders of the binder: the first two are gone after
-decorrelation, the last two stand only inside `Aggregate` and `Window` plan nodes.
+Subquery nodes, `OuterRef`, `AggregateCall` and `WindowCall` are placeholders of the binder: the first two are gone
+after decorrelation, the last two stand only inside `Aggregate` and `Window` plan nodes.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The functions of SQL: what each is called, which types it takes and gives, and what computes it.
 
-Families in `functions/` register here when they are imported; nothing here knows them, except that a look-up first imports
-the families. An entry's `infer` gets the argument expressions and gives the types the arguments are cast to and the type
-of the result; it raises BindError (through `no_match`) when the arguments do not fit.
+Families in `functions/` register here when they are imported; nothing here knows them, except that a look-up first
+imports the families. An entry's `infer` gets the argument expressions and gives the types the arguments are cast to and
+the type of the result; it raises BindError (through `no_match`) when the arguments do not fit.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class WindowFunction:
 
 @dataclass(frozen=True)
 class TableFunction:
-    """`columns(args, options)` names and types its columns; `produce(args, options, settings)` yields batches of them."""
+    """`columns(args, options)` names and types its columns; `produce(args, options, settings)` yields the batches."""
 
     name: str
     columns: Callable[[tuple[Any, ...], dict[str, Any]], list[tuple[str, pa.DataType]]]
@@ -76,8 +76,8 @@ class TableFunction:
     doc: str
 
 
-# `group_aggregate(call, columns, groups, count)`: a call for each of `count` groups of rows that stand side by side; set by
-# the operators that know how, used by functions of lists.
+# `group_aggregate(call, columns, groups, count)`: a call for each of `count` groups of rows that stand side by side;
+# set by the operators that know how, used by functions of lists.
 GroupAggregate = Callable[[AggregateCall, Sequence[pa.Array], pa.Array, int], pa.Array]
 _group_aggregate: list[GroupAggregate] = []
 
@@ -170,6 +170,7 @@ def find_table_function(name: str) -> TableFunction | None:
 def all_functions() -> list[ScalarFunction | AggregateFunction | WindowFunction | TableFunction]:
     """Every entry once, by name."""
     _load()
+    entries: list[ScalarFunction | AggregateFunction | WindowFunction | TableFunction]
     entries = [*_scalars.values(), *_aggregates.values(), *_windows.values(), *_tables.values()]
     return sorted({id(e): e for e in entries}.values(), key=lambda e: e.name)
 

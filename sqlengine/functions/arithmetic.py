@@ -1,9 +1,9 @@
 """Arithmetic operators of numbers, and the operators `+ - * /` as such (dates and intervals go to `moves`).
 
-Decimal arithmetic follows DuckDB: sums take one more digit at the larger scale, products add digits and scales (18 digits
-stay 18 while both sides have at most 18; past 38 the result is checked). `/` is DOUBLE with infinities (like `//` without
-them when ieee_floating_point_ops is off); `//` and `%` by zero are errors, or NULL with SET error_on_division_by_zero =
-false. Overflow is an error.
+Decimal arithmetic follows DuckDB: sums take one more digit at the larger scale, products add digits and scales (18
+digits stay 18 while both sides have at most 18; past 38 the result is checked). `/` is DOUBLE with infinities (like
+`//` without them when ieee_floating_point_ops is off); `//` and `%` by zero are errors, or NULL with SET
+error_on_division_by_zero = false. Overflow is an error.
 """
 
 from __future__ import annotations

@@ -78,7 +78,8 @@ def _compare_floats(name: str, a: Any, b: Any) -> Any:
         return plain
     both = pc.and_(x, y)
     value = {
-        "eq": both, "ne": pc.invert(both), "lt": pc.and_(y, pc.invert(x)), "le": y, "gt": pc.and_(x, pc.invert(y)), "ge": x,
+        "eq": both, "ne": pc.invert(both), "lt": pc.and_(y, pc.invert(x)), "le": y, "gt": pc.and_(x, pc.invert(y)),
+        "ge": x,
     }[name]  # fmt: skip
     return pc.if_else(odd, value, plain)
 
@@ -112,26 +113,28 @@ def _compare_nested(name: str, a: Any, b: Any, rows: int) -> pa.Array:
 def _comparison(name: str) -> None:
     @scalar(name, _comparable, "Comparison; NULL if either side is NULL.", category="operator")
     def run(call: Call, args: list[Any], rows: int, settings: Settings) -> Any:
-        return compare(name, *args, rows)
+        left, right = args
+        return compare(name, left, right, rows)
 
 
 for _name in _PLAIN:
     _comparison(_name)
 
 
-def _distinct(a: Any, b: Any, rows: int) -> Any:
+def _distinct(args: list[Any], rows: int) -> Any:
+    a, b = args
     different = pc.fill_null(compare("ne", a, b, rows), False)
     return pc.or_(different, pc.xor(pc.is_null(a), pc.is_null(b)))
 
 
 @scalar("is_distinct", _comparable, "Different, with NULL equal to NULL.", category="operator", strict=False)
 def _is_distinct(call: Call, args: list[Any], rows: int, settings: Settings) -> Any:
-    return _distinct(*args, rows)
+    return _distinct(args, rows)
 
 
 @scalar("is_not_distinct", _comparable, "Equal, with NULL equal to NULL.", category="operator", strict=False)
 def _is_not_distinct(call: Call, args: list[Any], rows: int, settings: Settings) -> Any:
-    return pc.invert(_distinct(*args, rows))
+    return pc.invert(_distinct(args, rows))
 
 
 def _booleans(args: Sequence[Expr]) -> Types:

@@ -285,8 +285,10 @@ def _trunc_types(args: Sequence[Expr]) -> Types:
     return (TEXT, type_), type_ if pa.types.is_timestamp(type_) and type_.tz else STAMP
 
 
-_TRUNCATIONS = ("millennium", "century", "decade", "year", "isoyear", "quarter", "month", "week", "day", "hour", "minute",
-                "second", "millisecond", "microsecond")  # fmt: skip
+_TRUNCATIONS = (
+    "millennium", "century", "decade", "year", "isoyear", "quarter", "month", "week", "day", "hour", "minute", "second",
+    "millisecond", "microsecond",
+)  # fmt: skip
 _MONTHS_IN = {"month": 1, "quarter": 3, "year": 12, "decade": 120, "century": 1200, "millennium": 12000}
 
 

@@ -195,7 +195,7 @@ def _printf(form: str, *values: Any) -> str:
                 return format(int(value), "b").rjust(int(width or 0))
             if isinstance(value, bool):
                 value = str(value).lower() if kind == "s" else int(value)
-            return f"%{plain}{width}{point}{'d' if kind == 'u' else kind}" % value
+            return str(f"%{plain}{width}{point}{'d' if kind == 'u' else kind}" % value)
         except (TypeError, ValueError) as error:
             raise DataError(f"printf {form[:60]!r}: {error}", code="invalid_format") from None
 

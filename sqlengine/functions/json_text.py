@@ -307,7 +307,8 @@ def _bracketed(lists: pa.ListArray, texts: pa.Array, left: str, right: str) -> p
     return pc.if_else(lists.is_valid(), pc.binary_join_element_wise(left, joined, right, ""), pa.scalar(None, TEXT))
 
 
-@scalar("to_json", _cast_types, "A value as JSON.", category="json", aliases=("json_quote", "row_to_json", "array_to_json"))  # fmt: skip
+@scalar("to_json", _cast_types, "A value as JSON.", category="json",
+        aliases=("json_quote", "row_to_json", "array_to_json"))  # fmt: skip
 def _to_json(call: Call, args: list[Any], rows: int, settings: Settings) -> Any:
     return json_of(column(args[0], rows), settings)
 
@@ -429,9 +430,9 @@ def _shape(structure: Any) -> pa.DataType:
         return pa.list_(_shape(structure[0]))
     known = {
         "BOOLEAN": pa.bool_(), "TINYINT": pa.int8(), "SMALLINT": pa.int16(), "INTEGER": pa.int32(), "INT": pa.int32(),
-        "BIGINT": INT, "UTINYINT": pa.uint8(), "USMALLINT": pa.uint16(), "UINTEGER": pa.uint32(), "UBIGINT": pa.uint64(),
-        "HUGEINT": pa.decimal128(38, 0), "FLOAT": pa.float32(), "DOUBLE": pa.float64(), "VARCHAR": TEXT, "TEXT": TEXT,
-        "DATE": pa.date32(), "TIME": pa.time64("us"), "TIMESTAMP": pa.timestamp("us"), "JSON": TEXT, "NULL": TEXT,
+        "BIGINT": INT, "UTINYINT": pa.uint8(), "USMALLINT": pa.uint16(), "UINTEGER": pa.uint32(),
+        "UBIGINT": pa.uint64(), "HUGEINT": pa.decimal128(38, 0), "FLOAT": pa.float32(),
+        "DOUBLE": pa.float64(), "VARCHAR": TEXT, "TEXT": TEXT, "DATE": pa.date32(), "TIME": pa.time64("us"), "TIMESTAMP": pa.timestamp("us"), "JSON": TEXT, "NULL": TEXT,
     }  # fmt: skip
     if isinstance(structure, str):
         text = structure.upper().strip()
@@ -477,9 +478,11 @@ def typed(values: list[Any], type_: pa.DataType, strict: bool) -> pa.Array:
     return cast_array(texts, type_, not strict)
 
 
-def _misfit(value: Any, type_: pa.DataType, strict: bool) -> None:
+def _misfit(value: Any, type_: pa.DataType, strict: bool) -> Any:
+    """NULL in the place of a value of another shape."""
     if strict and value is not None:
         raise DataError(f"JSON {write(value)[:40]} does not fit {type_}", code="invalid_json")
+    return None
 
 
 def _transformer(name: str, strict: bool, alias: str) -> None:

@@ -1,7 +1,7 @@
 """Functions of lists. Most work on the flattened elements of all rows at once and put the lists together again.
 
-`taken_apart` gives the counts of elements per row (0 for NULL) and the elements; `put_together` is its inverse. Fixed-size
-lists become lists first.
+`taken_apart` gives the counts of elements per row (0 for NULL) and the elements; `put_together` is its inverse.
+Fixed-size lists become lists first.
 """
 
 from __future__ import annotations
@@ -193,8 +193,8 @@ def _extract_types(args: Sequence[Expr]) -> Types:
     return (args[0].type if is_list(args[0].type) else pa.list_(type_), INT), type_
 
 
-@scalar("list_extract", _extract_types, "The element at a position (from 1; from the end when negative).", category="list",
-        aliases=("list_element", "array_extract"))  # fmt: skip
+@scalar("list_extract", _extract_types, "The element at a position (from 1; from the end when negative).",
+        category="list", aliases=("list_element", "array_extract"))  # fmt: skip
 def _list_extract(call: Call, args: list[Any], rows: int, settings: Settings) -> Any:
     if args[0].type == TEXT:
         return by_row(_character, args, rows, TEXT)
@@ -451,15 +451,15 @@ def _wanted_order(args: list[Any], settings: Settings, reverse: bool) -> tuple[b
     words = [str(constant(a) or "").upper() for a in args[1:]]
     default = settings.default_null_order
     if reverse:
-        down = not (settings.default_order == "desc")
+        down = settings.default_order != "desc"
         nulls = words[0] if words else ""
     else:
         down = (words[0] if words else settings.default_order.upper()).startswith("DESC")
         nulls = words[1] if len(words) > 1 else ""
     if nulls:
         return down, nulls == "NULLS FIRST"
-    first = default == "nulls_first" or default == ("nulls_first_on_asc_last_on_desc" if not down else "nulls_last_on_asc_first_on_desc")  # fmt: skip
-    return down, first
+    by_order = "nulls_last_on_asc_first_on_desc" if down else "nulls_first_on_asc_last_on_desc"
+    return down, default in ("nulls_first", by_order)
 
 
 def _sorted(name: str, reverse: bool, aliases: tuple[str, ...], doc: str) -> None:
@@ -492,7 +492,7 @@ def _grade_up(call: Call, args: list[Any], rows: int, settings: Settings) -> Any
 
 
 def _without_doubles(lists: pa.ListArray) -> tuple[pa.Array, pa.Array]:
-    """For each row the distinct elements that are not NULL, in the order of their first place: their rows and values."""
+    """For each row the distinct elements that are not NULL, in the order of first places: their rows and values."""
     counts, values = taken_apart(lists)
     keep = values.is_valid()
     parents, values = parents_of(counts).filter(keep), values.filter(keep)
@@ -849,8 +849,13 @@ def _cosine(a: list[float], b: list[float]) -> float | None:
     return max(-1.0, min(1.0, _dot(a, b) / size)) if size else None
 
 
+def _cosine_distance(a: list[float], b: list[float]) -> float | None:
+    cosine = _cosine(a, b)
+    return None if cosine is None else 1 - cosine
+
+
 _vectors("inner_product", _dot, "Sum of products.", ("list_dot_product", "array_dot_product"))
 _vectors("distance", _distance, "Euclidean distance.", ())
 _vectors("cosine_similarity", _cosine, "Cosine of the angle.", ())
-_vectors("cosine_distance", lambda a, b: None if _cosine(a, b) is None else 1 - (_cosine(a, b) or 0.0), "1 less the cosine of the angle.", ())  # fmt: skip
+_vectors("cosine_distance", _cosine_distance, "1 less the cosine of the angle.", ())
 _vectors("negative_inner_product", lambda a, b: -_dot(a, b), "Sum of products with the other sign.", ())

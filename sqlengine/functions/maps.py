@@ -110,7 +110,7 @@ def _by_key(args: Sequence[Expr]) -> tuple[pa.DataType, pa.DataType]:
 
 
 def _found(args: list[Any], rows: int) -> tuple[pa.Array, pa.Array, pa.Array]:
-    """For each row the place of the key among all entries (NULL where it is not), the items, and which maps are known."""
+    """For each row the place of the key among all entries (or NULL), the items, and which maps are known."""
     counts, keys, items, valid = entries(args[0], rows)
     if not len(keys):
         return pa.nulls(rows, INT), items, valid
@@ -128,7 +128,8 @@ def _map_extract_value(call: Call, args: list[Any], rows: int, settings: Setting
 
 
 @scalar("map_extract", lambda args: (_by_key(args), pa.list_(_a_map(args[0]).item_type)),
-        "A list of the value of a key; empty when it is not there.", category="map", aliases=("element_at",))  # fmt: skip
+        "A list of the value of a key; empty when it is not there.", category="map",
+        aliases=("element_at",))  # fmt: skip
 def _map_extract(call: Call, args: list[Any], rows: int, settings: Settings) -> Any:
     places, items, valid = _found(args, rows)
     counts = places.is_valid().cast(pa.int8()).cast(INT)

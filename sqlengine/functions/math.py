@@ -36,8 +36,8 @@ def _domain(call: Call, value: Any, wrong: Any, why: str, settings: Settings) ->
         return
     if pc.any(wrong).as_py():
         bad = value.filter(pc.fill_null(wrong, False))[0].as_py() if isinstance(value, pa.Array) else value.as_py()
-        raise DataError(f"{call.name}({bad}): {why}", code="out_of_domain", hint="TRY(...) gives NULL instead of an error",
-                        location=call.location)  # fmt: skip
+        raise DataError(f"{call.name}({bad}): {why}", code="out_of_domain",
+                        hint="TRY(...) gives NULL instead of an error", location=call.location)  # fmt: skip
 
 
 def _double(

@@ -114,7 +114,7 @@ def _plus(a: Any, b: Any, sign: int) -> Any:
 
 
 def moved(when: Any, by: pa.Array, sign: int, rows: int, settings: Settings) -> pa.Array:
-    """Timestamps (or times) moved by intervals: months by the calendar (clipped to the month's end), then days, then the clock."""
+    """Timestamps (or times) moved by intervals: months by the calendar (clipped to a month), days, then the clock."""
     type_ = when.type
     months, days, nanos = intervals.split(by)
     when = column(when, rows)

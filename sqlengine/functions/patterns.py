@@ -1,7 +1,7 @@
 """Patterns: LIKE, ILIKE, GLOB, SIMILAR TO and regular expressions (RE2's language, through Arrow).
 
-Constant patterns run as kernels on whole columns. Patterns that vary by row run per distinct pair through Python's `re`,
-whose language is close enough to RE2's for what both accept.
+Constant patterns run as kernels on whole columns. Patterns that vary by row run per distinct pair through Python's
+`re`, whose language is close enough to RE2's for what both accept.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ def _infixes(pattern: str) -> tuple[str, ...] | None:
 
 
 def _contains_in_order(text: Any, parts: tuple[str, ...]) -> Any:
-    """Whether a text contains the two parts one after the other: few rows have the first, only those are looked at again."""
+    """Whether a text contains the two parts in this order: few rows have the first, only those are looked at again."""
     first = pc.match_substring(text, parts[0])
     if isinstance(first, pa.Scalar) or not isinstance(text, pa.Array):
         return pc.match_like(text, "%" + "%".join(parts) + "%")

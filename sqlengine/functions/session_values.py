@@ -63,8 +63,8 @@ def _as_uuid(call: Call, args: list[Any], rows: int, settings: Settings) -> Any:
     return by_row(one, args, rows, TEXT)
 
 
-@scalar("constant_or_null", lambda args: ([a.type for a in args], args[0].type), "The first argument, NULL where another is.",
-        category="session", strict=False)  # fmt: skip
+@scalar("constant_or_null", lambda args: ([a.type for a in args], args[0].type), 
+        "The first argument, NULL where another is.", category="session", strict=False)  # fmt: skip
 def _constant_or_null(call: Call, args: list[Any], rows: int, settings: Settings) -> Any:
     keep: Any = pa.repeat(pa.scalar(True), rows)
     for other in args[1:]:

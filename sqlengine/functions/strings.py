@@ -1,7 +1,7 @@
 """Text functions: case, length, parts, padding, joining, splitting. Patterns are in `patterns`, codes in `encodings`.
 
-Positions and lengths count characters (code points). A function with a kernel in Arrow runs on whole columns; one without
-runs once for each distinct value (`by_row`).
+Positions and lengths count characters (code points). A function with a kernel in Arrow runs on whole columns; one
+without runs once for each distinct value (`by_row`).
 """
 
 from __future__ import annotations
@@ -189,7 +189,8 @@ def _rightmost(text: Any, n: int) -> Any:
     return pc.utf8_slice_codeunits(text, -n, None)
 
 
-_edge("left", lambda s, n: pc.utf8_slice_codeunits(s, 0, n), lambda s, n: s[:n], "The first characters (but the last n, when negative).")  # fmt: skip
+_edge("left", lambda s, n: pc.utf8_slice_codeunits(s, 0, n), lambda s, n: s[:n],
+      "The first characters (but the last n, when negative).")  # fmt: skip
 _edge("right", _rightmost, lambda s, n: s[-n:] if n else "", "The last characters (but the first n, when negative).")
 
 
@@ -337,10 +338,12 @@ def _unicode(text: str) -> int:
     return ord(text[0]) if text else -1
 
 
-each_value("nfc_normalize", (TEXT,), TEXT, functools.partial(unicodedata.normalize, "NFC"), "Unicode's composed form.", "text")  # fmt: skip
+each_value("nfc_normalize", (TEXT,), TEXT, functools.partial(unicodedata.normalize, "NFC"),
+           "Unicode's composed form.", "text")  # fmt: skip
 each_value("strip_accents", (TEXT,), TEXT, _stripped, "Letters without accents.", "text")
 each_value("ascii", (TEXT,), pa.int32(), _first_code, "The code point of the first character; 0 for none.", "text")
-each_value("unicode", (TEXT,), pa.int32(), _unicode, "The code point of the first character; -1 for none.", "text", ("ord",))  # fmt: skip
+each_value("unicode", (TEXT,), pa.int32(), _unicode, "The code point of the first character; -1 for none.", "text",
+           ("ord",))  # fmt: skip
 
 
 @scalar("chr", takes(pa.int32(), gives=TEXT), "The character of a code point.", category="text")

@@ -103,10 +103,11 @@ def _field(arg: Expr, name: Any) -> tuple[int, pa.Field]:
     fields = _struct(arg)
     if isinstance(name, int) and not isinstance(name, bool) and 1 <= name <= len(fields):
         return name - 1, fields[name - 1]
-    for match in (lambda f: f.name == name, lambda f: f.name.lower() == str(name).lower()):
-        for at, field in enumerate(fields):
-            if match(field):
-                return at, field
+    by_name = [(field.name, str(name)) for field in fields]
+    for pairs in (by_name, [(a.lower(), b.lower()) for a, b in by_name]):
+        for at, (found, wanted) in enumerate(pairs):
+            if found == wanted:
+                return at, fields[at]
     raise NoMatch(f"the struct has no field {name!r}; fields: {', '.join(f.name for f in fields)}")
 
 

@@ -36,5 +36,5 @@ table_function(
         lambda args, options: [("generate_series", pa.int64())],
         _numbers(True),
         "Whole numbers from start to stop, both included.",
-    )  # fmt: skip
+    )
 )

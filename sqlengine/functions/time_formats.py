@@ -1,6 +1,7 @@
 """Times as text and back by a format (`strftime`, `strptime`), time zones, and the clock.
 
-Formats are C's with DuckDB's additions: %f microseconds, %g milliseconds, %n nanoseconds. They run once per distinct value.
+Formats are C's with DuckDB's additions: %f microseconds, %g milliseconds, %n nanoseconds. They run once per distinct
+value.
 """
 
 from __future__ import annotations
@@ -177,8 +178,8 @@ def _zone(name: str, call: Call) -> str:
     try:
         ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError):
-        raise DataError(f"unknown time zone {name!r}", code="unknown_time_zone", hint="such as 'Europe/Berlin' or 'UTC'",
-                        location=call.location) from None  # fmt: skip
+        raise DataError(f"unknown time zone {name!r}", code="unknown_time_zone",
+                        hint="such as 'Europe/Berlin' or 'UTC'", location=call.location) from None  # fmt: skip
     return name
 
 

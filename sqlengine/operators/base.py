@@ -1,14 +1,15 @@
 """The contract of every physical operator.
 
-An operator is immutable, picklable data. `run` is a generator over record batches: it gets its inputs as streams, so the
-same code is fed by a local child, a shuffle reader, a worker of a cluster, or three hand-made batches in a test. The
-generator's local variables are the only run-time state. Closing the generator stops everything below it.
+An operator is immutable, picklable data. `run` is a generator over record batches: it gets its inputs as streams, so
+the same code is fed by a local child, a shuffle reader, a worker of a cluster, or three hand-made batches in a test.
+The generator's local variables are the only run-time state. Closing the generator stops everything below it.
 
 The law of a stream (`Batches`): every batch has the operator's schema exactly, at least one row, and at most
 `settings.batch_rows` rows and about `settings.batch_bytes` bytes (one row may exceed that).
 
-Operators refer to input columns by key only (`pa.RecordBatch.column(key)`); where SQL has an expression as a grouping, join
-or sort key, lowering puts a `ProjectColumns` below. Expressions remain in FilterRows, ProjectColumns and join residuals.
+Operators refer to input columns by key only (`pa.RecordBatch.column(key)`); where SQL has an expression as a grouping,
+join or sort key, lowering puts a `ProjectColumns` below. Expressions remain in FilterRows, ProjectColumns and join
+residuals.
 """
 
 from __future__ import annotations
@@ -29,9 +30,10 @@ Batches = Iterator[pa.RecordBatch]
 
 @dataclass(frozen=True)
 class MemoryNeed:
-    """What an operator needs. `floor` (bytes) is a promise: with it the operator finishes any input, spilling if it must;
-    it follows from settings and file metadata, never from row estimates. `ideal` is an estimate of what it would use if it
-    could (None: unknown). `spills`: whether the difference goes to disk. `why`: one phrase for EXPLAIN MEMORY."""
+    """What an operator needs. `floor` (bytes) is a promise: with it the operator finishes any input, spilling if it
+    must; it follows from settings and file metadata, never from row estimates. `ideal` is an estimate of what it would
+    use if it could (None: unknown). `spills`: whether the difference goes to disk. `why`: one phrase for EXPLAIN
+    MEMORY."""
 
     floor: int
     ideal: int | None

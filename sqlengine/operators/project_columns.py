@@ -1,7 +1,7 @@
 """Compute columns from each batch.
 
-Streaming: one batch in, one or more out, order kept. Memory: two batches; when the computed columns are wider than a batch
-may be, the input is cut into smaller pieces by the widening seen so far.
+Streaming: one batch in, one or more out, order kept. Memory: two batches; when the computed columns are wider than a
+batch may be, the input is cut into smaller pieces by the widening seen so far.
 """
 
 from __future__ import annotations
@@ -65,6 +65,6 @@ class ProjectColumns(Operator):
 
 def _width(type_: pa.DataType) -> float:
     try:
-        return type_.bit_width / 8
+        return float(type_.bit_width / 8)
     except ValueError:
         return 24.0

@@ -26,7 +26,8 @@ def bounds_of(predicates: Sequence[Expr], columns: Mapping[str, str]) -> tuple[B
 
 def _bound(expr: Expr, columns: Mapping[str, str]) -> Bounds | None:
     match expr:
-        case Call(name="eq" | "lt" | "le" | "gt" | "ge" as name, args=(left, right)):
+        case Call(name="eq" | "lt" | "le" | "gt" | "ge" as symbol, args=(left, right)):
+            name: str = symbol
             if isinstance(left, Literal):
                 left, right, name = right, left, _FLIPPED[name]
             if not (isinstance(left, ColumnRef) and left.key in columns and isinstance(right, Literal)):

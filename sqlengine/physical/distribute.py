@@ -40,27 +40,27 @@ def _spread(operator: Operator, partitions: int) -> tuple[Operator, Distribution
         return replace(operator, inputs=(definition, body)), given
     spread = [_spread(child, partitions) for child in operator.inputs]
     inputs = [child for child, _ in spread]
-    given = [how for _, how in spread]
+    spreads = [how for _, how in spread]
     match operator:
-        case HashAggregate(phase="single") if given[0].kind != "single":
-            return _two_phases(operator, inputs[0], given[0], partitions)
-        case TopK() if given[0].kind != "single":
+        case HashAggregate(phase="single") if spreads[0].kind != "single":
+            return _two_phases(operator, inputs[0], spreads[0], partitions)
+        case TopK() if spreads[0].kind != "single":
             local = operator.with_children((inputs[0],))
-            return operator.with_children((gathered(local, given[0]),)), SINGLE
-        case ConcatStreams() if all(how.kind == "any" for how in given):
+            return operator.with_children((gathered(local, spreads[0]),)), SINGLE
+        case ConcatStreams() if all(how.kind == "any" for how in spreads):
             # Every task reads its share of the first input, then its share of the second.
-            return operator.with_children(tuple(inputs)), given[0]
+            return operator.with_children(tuple(inputs)), spreads[0]
         case RecursiveUnion():
             # The step runs inside one task again and again.
             operator = replace(operator, step=for_one_task(operator.step))
     needs = operator.needs()
-    if given and all(how.kind == "single" for how in given) and all(need.kind != "shared" for need in needs):
+    if spreads and all(how.kind == "single" for how in spreads) and all(need.kind != "shared" for need in needs):
         return operator.with_children(tuple(inputs)), SINGLE  # one task has everything any need could ask for
     for i, need in enumerate(needs):
-        inputs[i], given[i] = _satisfy(inputs[i], given[i], need, partitions)
+        inputs[i], spreads[i] = _satisfy(inputs[i], spreads[i], need, partitions)
     if isinstance(operator, HashJoin) and isinstance(inputs[1], Exchange):
         inputs[1] = replace(inputs[1], summarize=operator.build_keys)
-    return operator.with_children(tuple(inputs)), operator.gives(given)
+    return operator.with_children(tuple(inputs)), operator.gives(spreads)
 
 
 def _satisfy(

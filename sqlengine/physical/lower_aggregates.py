@@ -1,9 +1,9 @@
 """Lowering of GROUP BY: arguments become columns, calls are given to the operator that can hold their state.
 
-Calls whose state is small and mergeable run in `HashAggregate`; if any call needs all values
-of its group (ordered, distinct or holistic), the whole node runs in `SortedAggregate`. Grouping sets repeat the rows once per set (`ExpandSets`)
-with the columns outside the set NULL and the set's number as one more key; the empty set is aggregated apart, because it
-has a row even when there is no input.
+Calls whose state is small and mergeable run in `HashAggregate`; if any call needs all values of its group (ordered,
+distinct or holistic), the whole node runs in `SortedAggregate`. Grouping sets repeat the rows once per set
+(`ExpandSets`) with the columns outside the set NULL and the set's number as one more key; the empty set is aggregated
+apart, because it has a row even when there is no input.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Logical plan nodes. They say WHAT; how is the business of `physical/` and `operators/`.
 
-Each node derives its schema: a `pa.Schema` whose field names are column keys unique in the statement. A node that passes
-columns on keeps their keys; a node that makes a column gives it a new key. Constructors refuse illegal trees.
+Each node derives its schema: a `pa.Schema` whose field names are column keys unique in the statement. A node that
+passes columns on keeps their keys; a node that makes a column gives it a new key. Constructors refuse illegal trees.
 """
 
 from __future__ import annotations
@@ -64,8 +64,9 @@ class _Unary(Plan):
 
 @dataclass(frozen=True)
 class Scan(Plan):
-    """The rows of a source. `columns` pairs source column names with keys. `filters` are predicates on the keys that the
-    scan applies itself (a rule put them there; exact, not hints). `limit` caps the rows each split needs to give."""
+    """The rows of a source. `columns` pairs source column names with keys. `filters` are predicates on the keys that
+    the scan applies itself (a rule put them there; exact, not hints). `limit` caps the rows each split needs to
+    give."""
 
     source: Source
     name: str
@@ -74,7 +75,7 @@ class Scan(Plan):
     limit: int | None = None
 
     @cached_property
-    def schema(self) -> pa.Schema:  # type: ignore[override]
+    def schema(self) -> pa.Schema:
         fields = self.source.schema
         return pa.schema([pa.field(key, fields.field(name).type) for name, key in self.columns])
 
@@ -90,7 +91,7 @@ class Values(Plan):
     rows: tuple[tuple[Expr, ...], ...]
 
     @cached_property
-    def schema(self) -> pa.Schema:  # type: ignore[override]
+    def schema(self) -> pa.Schema:
         return pa.schema([pa.field(key, type_) for key, type_ in self.columns])
 
     def exprs(self) -> tuple[Expr, ...]:
@@ -111,7 +112,7 @@ class TableFunction(Plan):
     columns: tuple[tuple[str, pa.DataType], ...]
 
     @cached_property
-    def schema(self) -> pa.Schema:  # type: ignore[override]
+    def schema(self) -> pa.Schema:
         return pa.schema([pa.field(key, type_) for key, type_ in self.columns])
 
 
@@ -143,7 +144,7 @@ class Project(_Unary):
         return tuple(e for _, e in self.columns)
 
     @cached_property
-    def schema(self) -> pa.Schema:  # type: ignore[override]
+    def schema(self) -> pa.Schema:
         return pa.schema([pa.field(key, e.type) for key, e in self.columns])
 
 
@@ -151,9 +152,9 @@ class Project(_Unary):
 class Aggregate(_Unary):
     """GROUP BY. Output: the keys, then the aggregates, then `grouping_id` if there are grouping sets.
 
-    `sets`: for ROLLUP/CUBE/GROUPING SETS the positions of the keys in each set (keys not in a set are NULL in its rows);
-    None is one set of all keys. `grouping_key`: key of an int64 column, bit i (most significant first, over the keys in
-    order) is 1 where key i is not in the set. No keys and no sets: exactly one output row.
+    `sets`: for ROLLUP/CUBE/GROUPING SETS the positions of the keys in each set (keys not in a set are NULL in its
+    rows); None is one set of all keys. `grouping_key`: key of an int64 column, bit i (most significant first, over the
+    keys in order) is 1 where key i is not in the set. No keys and no sets: exactly one output row.
     """
 
     keys: tuple[Named, ...]
@@ -168,7 +169,7 @@ class Aggregate(_Unary):
         return (*(e for _, e in self.keys), *(e for _, e in self.aggregates))
 
     @cached_property
-    def schema(self) -> pa.Schema:  # type: ignore[override]
+    def schema(self) -> pa.Schema:
         fields = [pa.field(key, e.type) for key, e in (*self.keys, *self.aggregates)]
         if self.grouping_key is not None:
             fields.append(pa.field(self.grouping_key, pa.int64()))
@@ -199,7 +200,7 @@ class Window(_Unary):
         return tuple(e for _, e in self.calls)
 
     @cached_property
-    def schema(self) -> pa.Schema:  # type: ignore[override]
+    def schema(self) -> pa.Schema:
         return pa.schema([*self.input.schema, *(pa.field(key, e.type) for key, e in self.calls)])
 
 
@@ -270,7 +271,7 @@ class Join(Plan):
         return (self.condition,)
 
     @cached_property
-    def schema(self) -> pa.Schema:  # type: ignore[override]
+    def schema(self) -> pa.Schema:
         match self.kind:
             case "semi" | "anti":
                 return self.left.schema
@@ -303,7 +304,7 @@ class DependentJoin(Plan):
         return (self.condition,)
 
     @cached_property
-    def schema(self) -> pa.Schema:  # type: ignore[override]
+    def schema(self) -> pa.Schema:
         match self.kind:
             case "semi" | "anti":
                 return self.left.schema
@@ -339,13 +340,13 @@ class Union(Plan):
         return replace(self, inputs=children)
 
     @cached_property
-    def schema(self) -> pa.Schema:  # type: ignore[override]
+    def schema(self) -> pa.Schema:
         return pa.schema([pa.field(k, t) for k, t in zip(self.keys, self.inputs[0].schema.types, strict=True)])
 
 
 @dataclass(frozen=True)
 class SetOperation(Plan):
-    """INTERSECT or EXCEPT, by position; `all` keeps multiplicities. NULLs compare equal. (UNION is Union + Distinct.)"""
+    """INTERSECT or EXCEPT, by position; `all` keeps multiplicities. NULLs are equal. (UNION is Union + Distinct.)"""
 
     left: Plan
     right: Plan
@@ -360,15 +361,15 @@ class SetOperation(Plan):
         return replace(self, left=children[0], right=children[1])
 
     @cached_property
-    def schema(self) -> pa.Schema:  # type: ignore[override]
+    def schema(self) -> pa.Schema:
         return pa.schema([pa.field(k, t) for k, t in zip(self.keys, self.left.schema.types, strict=True)])
 
 
 @dataclass(frozen=True)
 class Unnest(_Unary):
-    """Each input row repeated for the elements of its lists (`columns`: output key and list expression, unnested side by
-    side, the shorter ones padded with NULL). Rows with only empty or NULL lists vanish unless `outer`. `ordinality`: key
-    of an int64 column that counts from 1."""
+    """Each input row repeated for the elements of its lists (`columns`: output key and list expression, unnested side
+    by side, the shorter ones padded with NULL). Rows with only empty or NULL lists vanish unless `outer`. `ordinality`:
+    key of an int64 column that counts from 1."""
 
     columns: tuple[Named, ...]
     outer: bool = False
@@ -378,7 +379,7 @@ class Unnest(_Unary):
         return tuple(e for _, e in self.columns)
 
     @cached_property
-    def schema(self) -> pa.Schema:  # type: ignore[override]
+    def schema(self) -> pa.Schema:
         fields = [*self.input.schema, *(pa.field(key, e.type.value_type) for key, e in self.columns)]
         if self.ordinality is not None:
             fields.append(pa.field(self.ordinality, pa.int64()))
@@ -399,13 +400,13 @@ class Extend(_Unary):
         return tuple(e for _, call, condition in self.calls for e in (call, condition) if e is not None)
 
     @cached_property
-    def schema(self) -> pa.Schema:  # type: ignore[override]
+    def schema(self) -> pa.Schema:
         return pa.schema([*self.input.schema, *(pa.field(key, call.type) for key, call, _ in self.calls)])
 
 
 @dataclass(frozen=True)
 class SharedPlan(Plan):
-    """`body` may read `definition` (computed once, held spillable) through any number of `SharedRef`s of the same `name`."""
+    """`body` may read `definition` (computed once, held spillable) through any number of `SharedRef`s of its `name`."""
 
     name: str
     definition: Plan
@@ -431,14 +432,15 @@ class SharedRef(Plan):
     columns: tuple[tuple[str, str, pa.DataType], ...]
 
     @cached_property
-    def schema(self) -> pa.Schema:  # type: ignore[override]
+    def schema(self) -> pa.Schema:
         return pa.schema([pa.field(new, type_) for _, new, type_ in self.columns])
 
 
 @dataclass(frozen=True)
 class Recursion(Plan):
-    """WITH RECURSIVE: `base`, then `step` again and again over what came last (its `SharedRef` of `name`), until nothing
-    new comes. `distinct` is UNION (rows seen before are dropped), else UNION ALL. `using_key`: positions of key columns."""
+    """WITH RECURSIVE: `base`, then `step` again and again over what came last (its `SharedRef` of `name`), until
+    nothing new comes. `distinct` is UNION (rows seen before are dropped), else UNION ALL. `using_key`: positions of key
+    columns."""
 
     name: str
     base: Plan
@@ -454,7 +456,7 @@ class Recursion(Plan):
         return replace(self, base=children[0], step=children[1])
 
     @cached_property
-    def schema(self) -> pa.Schema:  # type: ignore[override]
+    def schema(self) -> pa.Schema:
         return pa.schema([pa.field(k, t) for k, t in zip(self.keys, self.base.schema.types, strict=True)])
 
 
@@ -469,7 +471,7 @@ class Write(_Unary):
     count_key: str
 
     @cached_property
-    def schema(self) -> pa.Schema:  # type: ignore[override]
+    def schema(self) -> pa.Schema:
         return pa.schema([pa.field(self.count_key, pa.int64())])
 
 

@@ -14,7 +14,8 @@ from typing import Any, ClassVar
 
 from sqlglot import exp
 from sqlglot.dialects.duckdb import DuckDB
-from sqlglot.tokens import TokenType
+from sqlglot.parsers.duckdb import DuckDBParser
+from sqlglot.tokenizer_core import TokenType
 
 _OWN_SYNTAX = {"CAST", "TRY_CAST", "EXTRACT", "SUBSTRING", "TRIM", "POSITION", "OVERLAY"}
 _OWN_CLASS = {"UNNEST", "COLUMNS"}
@@ -25,16 +26,16 @@ class SqlengineDialect(DuckDB):
 
     INDEX_OFFSET = 0
 
-    def to_json_path(self, path: exp.Expression | None) -> exp.Expression | None:
+    def to_json_path(self, path: exp.Expr | None) -> exp.Expr | None:
         return path
 
     class Tokenizer(DuckDB.Tokenizer):
         COMMANDS: ClassVar[set[Any]] = set()  # every word is a token, nothing is swallowed as the text of a command
 
-    class Parser(DuckDB.Parser):
-        FUNCTIONS: ClassVar[dict[str, Any]] = {k: v for k, v in DuckDB.Parser.FUNCTIONS.items() if k in _OWN_CLASS}
+    class Parser(DuckDBParser):
+        FUNCTIONS: ClassVar[dict[str, Any]] = {k: v for k, v in DuckDBParser.FUNCTIONS.items() if k in _OWN_CLASS}
         FUNCTION_PARSERS: ClassVar[dict[str, Any]] = {
-            k: v for k, v in DuckDB.Parser.FUNCTION_PARSERS.items() if k in _OWN_SYNTAX
+            k: v for k, v in DuckDBParser.FUNCTION_PARSERS.items() if k in _OWN_SYNTAX
         }
 
         def _parse_join(self, *args: Any, **kwargs: Any) -> Any:

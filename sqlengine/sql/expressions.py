@@ -49,9 +49,9 @@ _BINARY: dict[type[Any], str] = {
     exp.Mod: "modulo", exp.Pow: "power", exp.EQ: "eq", exp.NEQ: "ne", exp.LT: "lt", exp.LTE: "le", exp.GT: "gt",
     exp.GTE: "ge", exp.NullSafeEQ: "is_not_distinct", exp.NullSafeNEQ: "is_distinct", exp.Like: "like",
     exp.ILike: "ilike", exp.DPipe: "concat_operator", exp.RegexpLike: "regexp_full_match",
-    exp.SimilarTo: "regexp_full_match", exp.Glob: "glob", exp.BitwiseAnd: "bit_and", exp.BitwiseOr: "bit_or", exp.BitwiseLeftShift: "shift_left",
-    exp.BitwiseRightShift: "shift_right", exp.StartsWith: "starts_with", exp.JSONExtract: "json_extract",
-    exp.JSONExtractScalar: "json_extract_string", exp.ArrayContainsAll: "list_has_all",
+    exp.SimilarTo: "regexp_full_match", exp.Glob: "glob", exp.BitwiseAnd: "bit_and", exp.BitwiseOr: "bit_or",
+    exp.BitwiseLeftShift: "shift_left", exp.BitwiseRightShift: "shift_right", exp.StartsWith: "starts_with",
+    exp.JSONExtract: "json_extract", exp.JSONExtractScalar: "json_extract_string", exp.ArrayContainsAll: "list_has_all",
     exp.ArrayOverlaps: "list_has_any", exp.ArrayContainedBy: "list_contained_by",
 }  # fmt: skip
 _COMPARISONS = {"eq", "ne", "lt", "le", "gt", "ge"}

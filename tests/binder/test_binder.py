@@ -58,7 +58,8 @@ def test_rename_of_star() -> None:
 _TABLES = {
     "lineitem": "orderkey:i partkey:i suppkey:i linenumber:i quantity:m extendedprice:m discount:m tax:m returnflag:s "
     "linestatus:s shipdate:d commitdate:d receiptdate:d shipinstruct:s shipmode:s comment:s",
-    "orders": "orderkey:i custkey:i orderstatus:s totalprice:m orderdate:d orderpriority:s clerk:s shippriority:i comment:s",
+    "orders": "orderkey:i custkey:i orderstatus:s totalprice:m orderdate:d orderpriority:s clerk:s shippriority:i "
+    "comment:s",
     "customer": "custkey:i name:s address:s nationkey:i phone:s acctbal:m mktsegment:s comment:s",
     "part": "partkey:i name:s mfgr:s brand:s type:s size:i container:s retailprice:m comment:s",
     "partsupp": "partkey:i suppkey:i availqty:i supplycost:m comment:s",

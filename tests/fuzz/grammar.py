@@ -237,7 +237,8 @@ class _Writer:
         if form < 0.4:
             return f"({one} between {self.literal(kind)} and {self.literal(kind)})"
         if form < 0.5 and kind == "txt":
-            return f"({one} {self.rng.choice(['', 'not '])}{self.rng.choice(['like', 'ilike'])} {self.rng.choice(['%a%', 'a%', '%', '_', '%字'])!r})"
+            like = self.rng.choice(["", "not "]) + self.rng.choice(["like", "ilike"])
+            return f"({one} {like} {self.rng.choice(['%a%', 'a%', '%', '_', '%字'])!r})"
         two = self.literal(kind) if self.chance(0.5) else self.expression(scope, kind, 0)
         op = self.rng.choice(["=", "<>", "<", "<=", ">", ">=", "is distinct from", "is not distinct from"])
         return f"({one} {op} {two})"

@@ -1,4 +1,5 @@
-"""Random queries give DuckDB's answers, with much memory and with little. `--fuzz N` says how many; seeds that once failed come first.
+"""Random queries give DuckDB's answers, with much memory and with little. `--fuzz N` says how many; seeds that once
+failed come first.
 
 A failure prints its seed: add it to seeds.txt together with the mend.
 """
@@ -67,7 +68,8 @@ class Pair:
             return None
         extra = [row for row in found if row not in expected][:3]
         missing = [row for row in expected if row not in found][:3]
-        return f"seed {seed}: {len(found)} rows, expected {len(expected)}; extra {extra}, missing {missing}\n  {query.text}"
+        counts = f"{len(found)} rows, expected {len(expected)}"
+        return f"seed {seed}: {counts}; extra {extra}, missing {missing}\n  {query.text}"
 
 
 @pytest.fixture(scope="module")

@@ -7,10 +7,10 @@
     ----
     1	one
 
-Letters: I integers, R floats, N decimals, T text, B booleans, D dates and times, L nested, X anything else. `rowsort` compares rows in
-any order, `nosort` as they come. `known <code>` before a query says that it is right and that the engine fails with that code
-(`known wrong`: gives another answer); such a record fails as soon as the engine passes, so that the mark goes away.
-Blank lines end a record; `#` starts a comment.
+Letters: I integers, R floats, N decimals, T text, B booleans, D dates and times, L nested, X anything else. `rowsort`
+compares rows in any order, `nosort` as they come. `known <code>` before a query says that it is right and that the
+engine fails with that code (`known wrong`: gives another answer); such a record fails as soon as the engine passes, so
+that the mark goes away. Blank lines end a record; `#` starts a comment.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""The tables that every `.test` file sees, with NULLs, duplicates, extreme values, keys without partner and one empty table."""
+# ruff: noqa: E501
+"""The tables that every `.test` file sees: NULLs, duplicates, extreme values, keys without partner, an empty table."""
 
 from __future__ import annotations
 

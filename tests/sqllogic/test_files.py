@@ -1,4 +1,7 @@
-"""Every `.test` file under tests/sql, with the default settings; a subset of them in other ways too (`--matrix` runs all in one)."""
+"""Every `.test` file under tests/sql, with the default settings; a subset of them in other ways too.
+
+`--matrix WAY` runs all files in that way.
+"""
 
 from __future__ import annotations
 
