@@ -432,7 +432,8 @@ def _shape(structure: Any) -> pa.DataType:
         "BOOLEAN": pa.bool_(), "TINYINT": pa.int8(), "SMALLINT": pa.int16(), "INTEGER": pa.int32(), "INT": pa.int32(),
         "BIGINT": INT, "UTINYINT": pa.uint8(), "USMALLINT": pa.uint16(), "UINTEGER": pa.uint32(),
         "UBIGINT": pa.uint64(), "HUGEINT": pa.decimal128(38, 0), "FLOAT": pa.float32(),
-        "DOUBLE": pa.float64(), "VARCHAR": TEXT, "TEXT": TEXT, "DATE": pa.date32(), "TIME": pa.time64("us"), "TIMESTAMP": pa.timestamp("us"), "JSON": TEXT, "NULL": TEXT,
+        "DOUBLE": pa.float64(), "VARCHAR": TEXT, "TEXT": TEXT, "DATE": pa.date32(),
+        "TIME": pa.time64("us"), "TIMESTAMP": pa.timestamp("us"), "JSON": TEXT, "NULL": TEXT,
     }  # fmt: skip
     if isinstance(structure, str):
         text = structure.upper().strip()
