@@ -172,10 +172,10 @@ cdef class Fold:
         if over:
             raise OverflowError("sum")
 
-    def merge(self, groups, int64_t count, column):
+    def merge(self, groups, int64_t count, column, cbool complete=True):
         """Fold in partial values: the same as `update`, except that counts are added."""
         if self.op != COUNT:
-            self.update(groups, count, column, True)
+            self.update(groups, count, column, complete)
             return
         cdef const int32_t* g = _numbers(groups)
         cdef int64_t n = len(groups)

@@ -94,6 +94,9 @@ def gather_rows(sources, schema, which, rows):
     cdef int number
     cdef RowSource source
     columns = []
+    for one in sources:
+        if (<RowSource>one).columns.size() != len(schema):
+            raise ValueError("rows of another schema")
     for number, field in enumerate(schema):
         if not _has_view(field.type):
             columns.append(_any_type([(<RowSource>one).batch.column(number) for one in sources], which, rows))

@@ -133,13 +133,13 @@ class State:
                     for fold in self._folds:
                         fold.update(groups, count, columns[0], complete)
 
-    def merge(self, columns: list[pa.Array], groups: pa.Array, count: int) -> None:
-        """Fold partial states in."""
+    def merge(self, columns: list[pa.Array], groups: pa.Array, count: int, complete: bool = True) -> None:
+        """Fold partial states in. `complete`: each group that is new has a row here."""
         with _overflow(self._spec):
             if self._moments is not None:
                 self._moments.merge(groups, count, *columns)
             for fold, column in zip(self._folds, columns if self._folds else (), strict=True):
-                fold.merge(groups, count, column)
+                fold.merge(groups, count, column, complete)
 
     def states(self, count: int, start: int = 0) -> list[pa.Array]:
         """The states of the groups start .. count, one array per state column."""

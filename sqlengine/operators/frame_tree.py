@@ -100,7 +100,7 @@ class FrameTree:
             state = State(self._spec)
             state.update(self._rows.take(nodes[0][0]), nodes[0][1], stop - done)
             for level, (chosen, queries) in zip(self._levels, nodes[1:], strict=True):
-                state.merge([column.take(chosen) for column in level], queries, stop - done)
+                state.merge([column.take(chosen) for column in level], queries, stop - done, False)
             parts.append(state.states(stop - done))
             done = stop
         return [pa.concat_arrays(columns) for columns in zip(*parts, strict=True)]
@@ -124,7 +124,7 @@ class StateTree:
         stop, nodes = tree_nodes(starts, ends, len(self._levels), 0, 1 << 62)
         state = State(self._spec)
         for level, (chosen, queries) in zip(self._levels, nodes, strict=True):
-            state.merge([column.take(chosen) for column in level], queries, stop)
+            state.merge([column.take(chosen) for column in level], queries, stop, False)
         return state.states(stop)
 
 

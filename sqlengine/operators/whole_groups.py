@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import Protocol, TypeVar
 
 import pyarrow as pa
 
@@ -12,47 +13,101 @@ from sqlengine.runtime.sort_column import SortColumn
 from sqlengine.runtime.sorted_runs import sort_keys
 
 
+class LargeGroup(Protocol):
+    """A group for which no memory is left: takes its rows batch by batch."""
+
+    def add(self, batch: pa.RecordBatch) -> None: ...
+    def finish(self) -> None: ...
+    def close(self) -> None: ...
+
+
+Large = TypeVar("Large", bound=LargeGroup)
+
+
 def joined(batches: list[pa.RecordBatch]) -> pa.RecordBatch:
     return batches[0] if len(batches) == 1 else pa.concat_batches(batches)
 
 
 def whole_groups(
-    stream: Iterator[pa.RecordBatch], keys: Sequence[str], reservation: Reservation, factor: int = 3
-) -> Iterator[pa.RecordBatch]:
-    """The rows of a stream that is sorted by `keys`, in pieces that each hold whole groups; without keys one piece.
-
-    Reserves `factor` times the bytes of a piece until the next is asked for; raises MemoryLimitError if one group does
-    not fit.
-    """
-    by = [SortColumn(key) for key in keys]
-    pending: list[pa.RecordBatch] = []
+    rows: Iterator[pa.RecordBatch],
+    keys: Sequence[str],
+    cost: Callable[[pa.RecordBatch], int],
+    reservation: Reservation,
+    room: int,
+    large: Callable[[], Large],
+) -> Iterator[pa.RecordBatch | Large]:
+    """The rows of a stream that is sorted by `keys`, in pieces that each hold whole groups (without keys one group): a
+    batch, or a `large` group where the reservation has no room. `cost`: the bytes that a batch takes while it is worked
+    with, of which `room` is reserved already; it has to be enough for one batch of the stream."""
+    by = tuple(SortColumn(key) for key in keys)
+    pending: list[pa.RecordBatch] = []  # of one group, all rows so far
+    group: Large | None = None
     last: SortKeys | None = None
-    held = 0
+    held = used = 0
     try:
-        for batch in stream:
-            reservation.grow(factor * batch.nbytes)
-            held += factor * batch.nbytes
-            if not by:
-                pending.append(batch)
-                continue
-            found = sort_keys(batch, by)
-            cut = found.starts()[-1].as_py()
-            if cut == 0 and last is not None and found.compare(0, last, 0) == 0:
-                pending.append(batch)
-                continue
-            if cut:
-                pending.append(batch.slice(0, cut))
-            if pending:
+        for batch in _cut(rows, cost, max(1, room // 2)):
+            # `first`: where the first new group begins; `cut`: where the last one does.
+            first, cut = 0, 0
+            if by:
+                found = sort_keys(batch, by)
+                starts = found.starts()
+                continues = last is not None and found.compare(0, last, 0) == 0
+                cut = starts[-1].as_py()
+                if continues:
+                    first = starts[1].as_py() if len(starts) > 1 else batch.num_rows
+                last = sort_keys(batch.slice(batch.num_rows - 1), by)
+            elif pending or group is not None:
+                first = batch.num_rows
+            if group is not None:
+                if first:
+                    group.add(batch.slice(0, first))
+                if first == batch.num_rows:
+                    continue
+                group.finish()
+                yield group
+                group = None
+                batch, cut = batch.slice(first), cut - first
+            elif first == 0 and pending:
                 yield joined(pending)
-            kept = batch.slice(cut)
-            pending = [kept]
-            last = sort_keys(batch.slice(batch.num_rows - 1), by)
-            reservation.shrink(max(0, held - factor * kept.nbytes))
-            held = min(held, factor * kept.nbytes)
-        if pending:
+                pending, used = [], 0
+            if cut:
+                yield joined([*pending, batch.slice(0, cut)])
+                pending, used = [], 0
+                batch = batch.slice(cut)
+            if not pending:
+                reservation.shrink(held)
+                held = 0
+            used += cost(batch)
+            more = max(0, used - room - held)
+            if more and not reservation.try_grow(more):
+                group = large()
+                for part in pending:
+                    group.add(part)
+                group.add(batch)
+                pending, used = [], 0
+                reservation.shrink(held)
+                held = 0
+                continue
+            held += more
+            pending.append(batch)
+        if group is not None:
+            group.finish()
+            yield group
+            group = None
+        elif pending:
             yield joined(pending)
     finally:
         reservation.shrink(held)
+        if group is not None:
+            group.close()
+
+
+def _cut(rows: Iterator[pa.RecordBatch], cost: Callable[[pa.RecordBatch], int], most: int) -> Iterator[pa.RecordBatch]:
+    """The rows in batches that cost about `most` at most."""
+    for batch in rows:
+        step = max(1, batch.num_rows // -(-cost(batch) // most))
+        for start in range(0, batch.num_rows, step):
+            yield batch.slice(start, step)
 
 
 def bounded(batch: pa.RecordBatch, rows: int, size: int) -> Iterator[pa.RecordBatch]:

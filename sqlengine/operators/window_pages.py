@@ -23,58 +23,12 @@ from sqlengine.kernels.sorting import SortKeys
 from sqlengine.kernels.windows import counts_before, places_of, running_numbers, segments
 from sqlengine.operators.aggregate_spec import AggregateSpec, State
 from sqlengine.operators.frame_tree import FrameTree, StateTree, merged_states, state_results
+from sqlengine.operators.paged_rows import PagedRows
 from sqlengine.operators.window_source import Span, WindowSource, order_keys
-from sqlengine.runtime.memory import Reservation, compact
 from sqlengine.runtime.sort_column import SortColumn
 from sqlengine.runtime.sorted_runs import sort_keys
-from sqlengine.runtime.spill import Block, SpillDirectory, SpillFile
 
 _CACHED = 4
-
-
-class PagedRows:
-    """Batches that are added in order and read by number, in memory as long as the reservation allows."""
-
-    def __init__(self, schema: pa.Schema, reservation: Reservation, spill: SpillDirectory, owner: str) -> None:
-        self.schema = schema
-        self._reservation = reservation
-        self._spill = spill
-        self._owner = owner
-        self._pages: list[pa.RecordBatch | Block] = []
-        self._held = 0
-        self._file: SpillFile | None = None
-        self.spilled_bytes = 0
-
-    def add(self, page: pa.RecordBatch) -> None:
-        page = compact(page)
-        size = page.nbytes + 1024
-        if self._file is None and self._reservation.try_grow(size):
-            self._held += size
-            self._pages.append(page)
-            return
-        if self._file is None:
-            self._file = self._spill.file(self._owner, self.schema)
-        block = self._file.append(page)
-        self.spilled_bytes += block.length
-        self._pages.append(block)
-
-    def __len__(self) -> int:
-        return len(self._pages)
-
-    def read(self, number: int) -> pa.RecordBatch:
-        page = self._pages[number]
-        if isinstance(page, Block):
-            assert self._file is not None
-            return self._file.read(page)
-        return page
-
-    def close(self) -> None:
-        self._pages = []
-        self._reservation.shrink(self._held)
-        self._held = 0
-        if self._file is not None:
-            self._file.delete()
-            self._file = None
 
 
 class _Page:
@@ -111,7 +65,7 @@ class PagedPartition(WindowSource):
         page_rows: int,
         page_bytes: int,
         open_pages: Callable[[pa.Schema], PagedRows],
-        whole: Callable[[AggregateSpec, Iterator[pa.RecordBatch]], pa.Array],
+        whole: Callable[[AggregateSpec, pa.Schema, Iterator[pa.RecordBatch]], pa.Array],
     ) -> None:
         self.schema = schema
         self.order_by = order_by
@@ -352,8 +306,7 @@ class PagedPartition(WindowSource):
                 ends = (pa.array([0], pa.int64()), pa.array([len(self._pages)], pa.int64()))
                 self._wholes[spec] = state_results(spec, self._trees[spec].states(*ends))
             else:
-                pages = (self._pages.read(number) for number in range(len(self._pages)))
-                self._wholes[spec] = self._whole(spec, pages)
+                self._wholes[spec] = self._whole(spec, self._pages.schema, iter(self._pages))
         return self._wholes[spec].take(pa.repeat(pa.scalar(0, pa.int32()), span.count))
 
     @property

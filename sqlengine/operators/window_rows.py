@@ -13,28 +13,29 @@ quantile) must fit the rows of one frame. Output is in the sorted order.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
 
 from sqlengine.expr.statistics import Stats
-from sqlengine.kernels.sorting import SortKeys
 from sqlengine.operators.aggregate_spec import AggregateSpec
 from sqlengine.operators.base import SINGLE, Batches, Distribution, MemoryNeed, Operator
 from sqlengine.operators.external_sort import order_text, sort_need, sorted_stream
 from sqlengine.operators.frame_tree import has_tree
+from sqlengine.operators.literal_rows import LiteralRows
+from sqlengine.operators.paged_rows import PagedRows
 from sqlengine.operators.sorted_aggregate import SortedAggregate
-from sqlengine.operators.whole_groups import bounded, joined
-from sqlengine.operators.window_pages import PagedPartition, PagedRows
+from sqlengine.operators.whole_groups import bounded, whole_groups
+from sqlengine.operators.window_pages import PagedPartition
 from sqlengine.operators.window_source import HeldRows, Span, WindowSource
 from sqlengine.operators.window_values import WindowSpec, window_values
 from sqlengine.runtime.sort_column import SortColumn
-from sqlengine.runtime.sorted_runs import sort_keys
 from sqlengine.runtime.task import Task
 from sqlengine.settings import Settings
 
-_PIECES = 8  # batches that one piece with its working copies may take
+_PIECES = 12  # batches that one piece with its working copies may take
+_SPARE = 2  # batches that pages leave free for frames that are written out
 _ROW_BYTES = 160  # bounds of partition, peers and frame, and what is computed from them
 _CALL_BYTES = 64  # a row's node in a tree, and its value
 
@@ -55,7 +56,8 @@ class WindowRows(Operator):
         kept = kept if reservation.try_grow(kept) else 0
         rows = sorted_stream(self, by, inputs[0], task) if by else inputs[0]
         try:
-            for piece in self._pieces(rows, kept, task):
+            pieces = whole_groups(rows, self.partition_by, self._cost, reservation, kept, lambda: self._paged(task))
+            for piece in pieces:
                 task.cancel.check()
                 if isinstance(piece, PagedPartition):
                     try:
@@ -82,77 +84,6 @@ class WindowRows(Operator):
     def _cost(self, batch: pa.RecordBatch) -> int:
         return int(3 * batch.nbytes + (_ROW_BYTES + _CALL_BYTES * len(self.calls)) * batch.num_rows)
 
-    def _pieces(self, rows: Batches, free: int, task: Task) -> Iterator[pa.RecordBatch | PagedPartition]:
-        """Whole partitions: several in a batch, or one in pages. `free` bytes are reserved already."""
-        reservation = task.reservation(self)
-        by = tuple(SortColumn(key) for key in self.partition_by)
-        pending: list[pa.RecordBatch] = []  # of one partition, all rows so far
-        pages: PagedPartition | None = None
-        last: SortKeys | None = None
-        held = used = 0
-        try:
-            for batch in self._cut(rows, task.settings):
-                first, cut = 0, 0
-                if by:
-                    keys = sort_keys(batch, by)
-                    starts = keys.starts()
-                    continues = last is not None and keys.compare(0, last, 0) == 0
-                    cut = starts[-1].as_py()
-                    first = 0 if not continues else (starts[1].as_py() if len(starts) > 1 else batch.num_rows)
-                    last = sort_keys(batch.slice(batch.num_rows - 1), by)
-                elif pending or pages is not None:
-                    first = batch.num_rows
-                if pages is not None:
-                    if first:
-                        pages.add(batch.slice(0, first))
-                    if first == batch.num_rows:
-                        continue
-                    pages.finish()
-                    yield pages
-                    pages = None
-                    batch, cut = batch.slice(first), cut - first
-                elif first == 0 and pending:
-                    yield joined(pending)
-                    pending, used = [], 0
-                if cut:
-                    yield joined([*pending, batch.slice(0, cut)])
-                    pending, used = [], 0
-                    batch = batch.slice(cut)
-                if not pending:
-                    reservation.shrink(held)
-                    held = 0
-                used += self._cost(batch)
-                more = max(0, used - free - held)
-                if more and not reservation.try_grow(more):
-                    pages = self._paged(task)
-                    for part in pending:
-                        pages.add(part)
-                    pages.add(batch)
-                    pending, used = [], 0
-                    reservation.shrink(held)
-                    held = 0
-                    continue
-                held += more
-                pending.append(batch)
-            if pages is not None:
-                pages.finish()
-                yield pages
-                pages = None
-            elif pending:
-                yield joined(pending)
-        finally:
-            reservation.shrink(held)
-            if pages is not None:
-                pages.close()
-
-    def _cut(self, rows: Batches, settings: Settings) -> Batches:
-        """The rows in batches of which one with its working copies takes about half of the room that is kept for it."""
-        for batch in rows:
-            parts = max(1, -(-2 * self._cost(batch) // (_PIECES * settings.batch_bytes)))
-            step = max(1, batch.num_rows // parts)
-            for start in range(0, batch.num_rows, step):
-                yield batch.slice(start, step)
-
     def _paged(self, task: Task) -> PagedPartition:
         schema = self.inputs[0].schema
         reservation = task.reservation(self)
@@ -174,17 +105,23 @@ class WindowRows(Operator):
             sorted({key for call in self.calls if (key := call.counted()) is not None}),
             max(1, min(task.settings.batch_rows, size // row)),
             max(1, size // 3),
-            lambda shown: PagedRows(shown, reservation, task.spill, "WindowRows"),
-            lambda spec, rows: self._over_all(spec, rows, task),
+            lambda shown: PagedRows(shown, reservation, task.spill, "WindowRows", _SPARE * task.settings.batch_bytes),
+            lambda spec, shown, rows: self._over_all(spec, shown, rows, task),
         )
 
-    def _over_all(self, spec: AggregateSpec, rows: Batches, task: Task) -> pa.Array:
+    def _over_all(self, spec: AggregateSpec, source: pa.Schema, rows: Batches, task: Task) -> pa.Array:
         """A call over the whole of a partition in pages: an aggregation of its own, which spills as that does."""
         schema = pa.schema([pa.field(spec.output, spec.type)])
-        operator = SortedAggregate((self.inputs[0],), schema, (), (spec,))
-        task.declare(operator, 0, True)
-        with task.reservation(operator):
+        operator = SortedAggregate((LiteralRows((), source, ()),), schema, (), (spec,), 1)
+        # It works in the room of this operator, half of which is free while no span is computed.
+        reservation = task.reservation(self)
+        half = min(reservation.size, _PIECES // 2 * task.settings.batch_bytes)
+        task.lend(operator, reservation)
+        reservation.shrink(half)
+        try:
             return next(iter(operator.run([rows], task))).column(0)
+        finally:
+            reservation.grow(half)
 
     def memory(self, inputs: Sequence[Stats], settings: Settings) -> MemoryNeed:
         need = sort_need(inputs[0], settings)

@@ -132,6 +132,10 @@ class Task:
             self._reservations[id(operator)] = found
         return found
 
+    def lend(self, operator: object, reservation: Reservation) -> None:
+        """Let an operator that runs inside another one hold its bytes under that one's reservation."""
+        self._reservations[id(operator)] = reservation
+
     def metrics(self, operator: object) -> OperatorMetrics:
         found = self._metrics.get(id(operator))
         if found is None:
