@@ -50,7 +50,7 @@ def test_lists_side_by_side_as_duckdb_does(tmp_path, batch_rows, start):
 def test_outer_and_ordinality(tmp_path):
     batches = explode(ROWS, (("u", "x"),), True, "n", tmp_path)
     assert [tuple(row.values()) for row in pa.Table.from_batches(batches).to_pylist()] == [
-        ("a", 1, 1), ("a", 2, 2), ("a", 3, 3), ("b", None, 1), (None, None, 1), ("d", 4, 1), ("e", None, 1),
+        ("a", 1, 1), ("a", 2, 2), ("a", 3, 3), ("b", None, None), (None, None, None), ("d", 4, 1), ("e", None, 1),
     ]  # fmt: skip
 
 
