@@ -20,11 +20,11 @@ from sqlengine.runtime.allocators import prefer_jemalloc
 if TYPE_CHECKING:
     from sqlengine.relation import Relation
     from sqlengine.session import Session
-    from sqlengine.udf import udf
+    from sqlengine.udf import udaf, udf
 
 prefer_jemalloc()
 __version__ = "0.1.0"
-__all__ = ["__version__", "connect", "default_session", "errors", "sql", "udf"]
+__all__ = ["__version__", "connect", "default_session", "errors", "sql", "udaf", "udf"]
 
 _default: Session | None = None
 _making = threading.Lock()
@@ -65,12 +65,12 @@ def sql(
 
 
 def __getattr__(name: str) -> Any:
-    """`udf` is imported at its first use, so that `import sqlengine` stays light."""
-    if name == "udf":
-        from sqlengine.udf import udf
+    """`udf` and `udaf` are imported at their first use, so that `import sqlengine` stays light."""
+    if name in ("udf", "udaf"):
+        from sqlengine.udf import udaf, udf
 
-        globals()["udf"] = udf
-        return udf
+        globals().update(udf=udf, udaf=udaf)
+        return globals()[name]
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

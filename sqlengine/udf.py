@@ -10,6 +10,9 @@
 >>> sqlengine.sql("select double(21) as answer").fetchall()
 [(42,)]
 
+`@udaf` makes an aggregate of a class: `update(self, ...)` gets the values of each row of a group, `finish(self)` gives
+the result.
+
 `@udf` calls the function with the values of one row; `@udf.arrow` with whole Arrow arrays; `@udf.table` wants a
 generator that yields any number of rows. A class with `__call__` has one instance per worker; an `async def` runs many
 rows at once.
@@ -31,7 +34,7 @@ from typing import Any
 import pyarrow as pa
 
 from sqlengine.errors import InterfaceError
-from sqlengine.runtime.udf.function import ARROW, ROW, TABLE, UdfOptions, UserFunction
+from sqlengine.runtime.udf.function import AGGREGATE, ARROW, ROW, TABLE, UdfOptions, UserFunction
 
 _TYPES: dict[Any, pa.DataType] = {
     bool: pa.bool_(), int: pa.int64(), float: pa.float64(), str: pa.string(), bytes: pa.binary(),
@@ -80,6 +83,7 @@ class _Udf(_Decorator):
 
 
 udf = _Udf(ROW)
+udaf = _Decorator(AGGREGATE)
 
 
 def define(
@@ -96,7 +100,11 @@ def define(
     args : types of the arguments; from the hints when left out
     **options : as in `UdfOptions` (batch_rows, batch_bytes, concurrency, isolate, memory, timeout, ...)
     """
-    call = target.__call__ if inspect.isclass(target) else target
+    if kind == AGGREGATE:
+        _check_aggregate(target)
+        call: Any = target.update  # type: ignore[attr-defined]
+    else:
+        call = target.__call__ if inspect.isclass(target) else target
     shown = name or getattr(target, "__name__", None)
     if not shown or not str(shown).isidentifier():
         raise InterfaceError("a user function needs a name", hint="give it one: name='...'")
@@ -108,6 +116,8 @@ def define(
         p for p in inspect.signature(call).parameters.values() if p.name != "self" or not inspect.isclass(target)
     ]
     result = returns if returns is not None else hints.get("return")
+    if kind == AGGREGATE and returns is None:
+        result = typing.get_type_hints(target.finish).get("return")  # type: ignore[attr-defined]
     if result is None:
         raise InterfaceError(
             f"{shown}() does not say what it returns", hint="add a hint, `-> int`, or returns=pa.int64()"
@@ -123,12 +133,20 @@ def define(
         wanted = tuple(None if kind == ARROW else _hinted(hints.get(p.name)) for p in plain)
     required = 0 if wanted is None else sum(p.default is p.empty for p in plain) if args is None else len(wanted)
     is_async = inspect.iscoroutinefunction(call)
-    make: Any = target if inspect.isclass(target) else _Constant(target)
+    make: Any = target if inspect.isclass(target) and kind != AGGREGATE else _Constant(target)
     return UserFunction(
         str(shown).lower(), kind, make, wanted,
         arrow_type(_element(result) if kind == TABLE else result), UdfOptions().with_values(options), is_async,
         inspect.getdoc(target) or "", required,
     )  # fmt: skip
+
+
+def _check_aggregate(target: Any) -> None:
+    if not inspect.isclass(target) or not all(callable(getattr(target, m, None)) for m in ("update", "finish")):
+        raise InterfaceError(
+            "an aggregate is a class with update(self, ...) and finish(self)",
+            hint="merge(self, other) joins two of them",
+        )
 
 
 class _Constant:

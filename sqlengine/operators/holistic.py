@@ -19,6 +19,7 @@ import pyarrow.compute as pc
 from sqlengine.errors import DataError, NotSupportedError
 from sqlengine.kernels.sorting import SortKeys
 from sqlengine.operators.aggregate_spec import AggregateSpec, State
+from sqlengine.operators.user_aggregate import user_function, user_values
 
 Take = Callable[[pa.Array], pa.Array]
 TEXTS = frozenset({"string_agg", "group_concat", "listagg"})
@@ -61,6 +62,9 @@ class Groups:
 def holistic_values(spec: AggregateSpec, values: list[pa.Array], groups: Groups) -> pa.Array:
     """The call for each group."""
     name = spec.name
+    function = user_function(spec)
+    if function is not None:
+        return user_values(function, values, groups.offsets)
     if name in LISTS:
         offsets = groups.offsets.cast(pa.int32())
         return pa.ListArray.from_arrays(offsets, values[0], type=spec.type, mask=groups.empty)

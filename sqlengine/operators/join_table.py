@@ -16,8 +16,8 @@ import pyarrow.compute as pc
 from sqlengine.errors import DataError
 from sqlengine.expr.evaluate import predicate_mask
 from sqlengine.expr.nodes import Expr, columns_of
-from sqlengine.kernels.row_chunks import Rows, all_rows
 from sqlengine.kernels.joining import JoinTable
+from sqlengine.kernels.row_chunks import Rows, all_rows
 from sqlengine.kernels.selection import has_repeats, row_flags
 from sqlengine.settings import Settings
 

@@ -36,6 +36,7 @@ from sqlengine.operators.holistic import (
 )
 from sqlengine.operators.ordered_values import ROW, call_order, has_state, rows_that_count, sorts_repeats
 from sqlengine.operators.paged_rows import PagedRows
+from sqlengine.operators.user_aggregate import folded, result_array, user_function
 from sqlengine.runtime.memory import Reservation
 from sqlengine.runtime.sort_column import SortColumn
 from sqlengine.runtime.sorted_runs import SortedRuns, sort_keys
@@ -163,6 +164,9 @@ def _value(spec: AggregateSpec, rows: Batches, room: Room) -> pa.Array:
             state.update(batch, pa.repeat(pa.scalar(0, pa.int32()), batch.num_rows), 1)
         state.update(_nothing(spec), pa.array([], pa.int32()), 1)
         return state.results(1)
+    function = user_function(spec)
+    if function is not None:
+        return result_array(function, [folded(function, ([b.column(key) for key in spec.args] for b in rows))])
     if name in LISTS or name in TEXTS:
         return _gathered(spec, rows, room)
     if name in FIRSTS or name == "last":

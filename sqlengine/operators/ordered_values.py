@@ -19,6 +19,7 @@ from sqlengine.expr.registry import register_group_aggregate
 from sqlengine.kernels.sorting import SortKeys
 from sqlengine.operators.aggregate_spec import HASH_AGGREGATES, AggregateSpec, State
 from sqlengine.operators.holistic import Groups, holistic_values
+from sqlengine.operators.user_aggregate import user_function
 from sqlengine.runtime.sort_column import SortColumn
 
 _KEEPS_NULLS = frozenset({"list", "array_agg", "first", "last", "count_star", "arg_min_null", "arg_max_null"})
@@ -78,7 +79,7 @@ def rows_that_count(spec: AggregateSpec, batch: pa.RecordBatch) -> pa.Array | No
     if spec.filter is not None:
         keep = pc.fill_null(batch.column(spec.filter), False)
     valued = []
-    if spec.args and spec.name not in _KEEPS_NULLS:
+    if spec.args and spec.name not in _KEEPS_NULLS and user_function(spec) is None:
         valued.append(spec.args[0])
     if spec.name in _ARG_EXTREMES and len(spec.args) > 1:
         valued.append(spec.args[1])
@@ -113,7 +114,8 @@ def sorts_repeats(spec: AggregateSpec) -> bool:
 
 def in_input_order(spec: AggregateSpec) -> bool:
     """Whether the call depends on the order of the input."""
-    return spec.name == "mode" or (spec.name in _IN_ORDER and not call_order(spec))
+    ordered = spec.name in _IN_ORDER or user_function(spec) is not None
+    return spec.name == "mode" or (ordered and not call_order(spec))
 
 
 def is_nested_extreme(spec: AggregateSpec) -> bool:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 from sqlglot import exp
 
 from sqlengine.errors import BindError, Location, NotSupportedError
 from sqlengine.expr.nodes import AggregateCall, Expr, SortKey
-from sqlengine.expr.registry import bind_aggregate
+from sqlengine.expr.registry import bind_aggregate, find_aggregate
 from sqlengine.sql.calls import CallParts
 from sqlengine.sql.sort_keys import sort_key
+from sqlengine.sql.user_calls import call_options, is_option, typed_arguments
 
 if TYPE_CHECKING:
     from sqlengine.sql.expressions import ExpressionBinder
@@ -46,7 +48,17 @@ def bind_aggregate_call(level: SelectLevel, parts: CallParts, name: str) -> Aggr
     condition = None
     if parts.filter is not None:
         condition = level.expressions("the FILTER of an aggregate").boolean(parts.filter)
+    function = None if find_aggregate(name) else level.binder.context.find_function(name)
+    options: tuple[tuple[str, Any], ...] = ()
+    if function is not None:
+        options = call_options(inside, parts.args, function, location)
+        parts = replace(parts, args=tuple(a for a in parts.args if not is_option(a)))
     args, order, name = arguments(inside, parts, name, location)
+    if function is not None:
+        function = replace(function, options=function.options.with_values(dict(options)))
+        cast = typed_arguments(args, function, location)
+        extra = (("function", function),)
+        return AggregateCall(function.returns, function.name, cast, parts.distinct, condition, order, extra)
     call = bind_aggregate(
         name, args, distinct=parts.distinct, filter=condition, order_by=order, location=location
     )  # fmt: skip

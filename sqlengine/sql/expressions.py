@@ -27,6 +27,7 @@ from sqlengine.expr.nodes import (
 )  # fmt: skip
 from sqlengine.expr.registry import bind_call, find_aggregate, find_scalar, find_window
 from sqlengine.runtime.fetch.function import FETCH_FUNCTIONS
+from sqlengine.runtime.udf.function import AGGREGATE
 from sqlengine.sql import literals
 from sqlengine.sql.call_time import value_of
 from sqlengine.sql.calls import call_name, innermost_call
@@ -386,6 +387,8 @@ class ExpressionBinder:
         if name in FETCH_FUNCTIONS:
             return bind_fetch_call(self, node, location)
         if not find_scalar(name) and (function := self.binder.context.find_function(name)) is not None:
+            if function.kind == AGGREGATE:
+                return self._special("aggregate", node, name)
             return bind_user_call(self, node, function, location)
         return bind_named_call(self, node, location)
 

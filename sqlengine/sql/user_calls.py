@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -13,7 +14,7 @@ from sqlengine.expr.coercion import cast_to
 from sqlengine.expr.evaluate import evaluate_constant
 from sqlengine.expr.nodes import Expr, LiftedCall
 from sqlengine.expr.overloads import accepts
-from sqlengine.runtime.udf.function import AGGREGATE, TABLE, UserFunction
+from sqlengine.runtime.udf.function import TABLE, UserFunction
 from sqlengine.types import sql_name
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ def bind_user_call(
     binder: ExpressionBinder, node: exp.Anonymous, function: UserFunction, location: Location | None
 ) -> Expr:
     """A call of a row or vectorised function; `name => value` arguments are options of this call."""
-    if function.kind in (TABLE, AGGREGATE):
+    if function.kind == TABLE:
         raise BindError(
             f"{function.name}() gives rows, it cannot stand in an expression",
             code="misplaced_table_function",
@@ -60,15 +61,29 @@ def split_arguments(
 ) -> tuple[tuple[Expr, ...], tuple[tuple[str, Any], ...]]:
     """The arguments, cast to the types that the function declares, and the checked options."""
     given = [binder.bind(a) for a in node.expressions if not isinstance(a, _NAMED)]
-    options = {
-        a.this.name.lower(): evaluate_constant(binder.bind(a.expression))
-        for a in node.expressions
-        if isinstance(a, _NAMED)
-    }
+    options = call_options(binder, node.expressions, function, location)
+    return typed_arguments(given, function, location), options
+
+
+def is_option(node: exp.Expression) -> bool:
+    return isinstance(node, _NAMED)
+
+
+def call_options(
+    binder: ExpressionBinder, nodes: Iterable[exp.Expression], function: UserFunction, location: Location | None
+) -> tuple[tuple[str, Any], ...]:
+    """The `name => value` among the arguments of a call, checked."""
+    options = {a.this.name.lower(): evaluate_constant(binder.bind(a.expression)) for a in nodes if is_option(a)}
     try:
         function.options.with_values(options)
     except InterfaceError as error:
         raise BindError(error.message, code=error.code, hint=error.hint, location=location) from None
+    return tuple(sorted(options.items()))
+
+
+def typed_arguments(given: list[Expr], function: UserFunction, location: Location | None) -> tuple[Expr, ...]:
+    """Arguments in the types that the function declares."""
+    given = list(given)
     wanted = function.args
     if wanted is not None and not function.required <= len(given) <= len(wanted):
         count = str(function.required) if function.required == len(wanted) else f"{function.required} to {len(wanted)}"
@@ -89,4 +104,4 @@ def split_arguments(
                     location=location,
                 )
             given[number] = cast_to(arg, type_)
-    return tuple(given), tuple(sorted(options.items()))
+    return tuple(given)

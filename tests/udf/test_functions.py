@@ -257,7 +257,8 @@ def test_plans_show_the_calls(session: Session) -> None:
 def test_functions_from_sql(session: Session, tmp_path: Path) -> None:
     path = tmp_path / "made.py"
     path.write_text(
-        "from sqlengine import udf\n\ndef plain(x: int) -> int:\n    return x + 1\n\n@udf\ndef made(x: int) -> int:\n    return -x\n"
+        "from sqlengine import udf\n\ndef plain(x: int) -> int:\n    return x + 1\n\n"
+        "@udf\ndef made(x: int) -> int:\n    return -x\n"
     )
     session.sql(f"load '{path}'")
     session.sql(f"create function plus_one language python as '{path}:plain' with (batch_rows = 5, on_error = 'null')")
