@@ -1,6 +1,8 @@
 // Aggregate states by group number: one pass over a column, the loop chosen once by operation and by how values lie.
 #pragma once
+#include <cmath>
 #include <limits>
+#include <vector>
 #include "chunked.h"
 #include "columns.h"
 
@@ -198,22 +200,75 @@ static int64_t bitmap_of(const Chunked<uint8_t>& seen, int64_t start, int64_t n,
     for (int64_t i = 0; i < n; i++) { if (seen[start + i]) out[i >> 3] |= 1 << (i & 7); else nulls++; }
     return nulls;
 }
-static void add_moments(const Column& c, const int32_t* g, int64_t n, Chunked<double>& count, Chunked<double>& mean, Chunked<double>& m2) {
-    for (int64_t i = 0; i < n; i++) {
-        if (!is_valid(c, i)) continue;
-        int64_t k = g[i];
-        double x = read_float(c, i), d = x - mean[k];
-        count[k] += 1; mean[k] += d / count[k]; m2[k] += d * (x - mean[k]);
+// What the statistical aggregates are computed from, one double per group and part, part 0 the number of values:
+//   SPREAD mean, sum of squared deviations (Welford)            SHAPE the same, sums of their cubes and fourth powers (Pebay)
+//   PAIR   means of y and x, sums of yy, xx and xy deviations   EXACT a sum and what its rounding lost (Neumaier)
+// Merged as by Chan, Golub, LeVeque 1979 and Pebay 2008.
+enum MomentKind { SPREAD, SHAPE, PAIR, EXACT };
+
+struct MomentTable {
+    int kind = SPREAD, parts = 3;
+    Chunked<double> p[6];
+
+    void init(int of) { kind = of; parts = of == SHAPE ? 5 : of == PAIR ? 6 : 3; }
+    void resize(int64_t n) { for (int i = 0; i < parts; i++) p[i].resize(n); }
+    void release(int64_t before) { for (int i = 0; i < parts; i++) p[i].release(before); }
+    int64_t nbytes() const { int64_t size = 0; for (int i = 0; i < parts; i++) size += p[i].nbytes(); return size; }
+    int64_t bytes_at(int64_t n) const { return parts * Chunked<double>::bytes_at(n); }
+
+    void one(int64_t k, double x) {
+        double n = p[0][k] += 1, d = x - p[1][k];
+        if (kind == SPREAD) { p[1][k] += d / n; p[2][k] += d * (x - p[1][k]); return; }
+        double s = d / n, t = d * s * (n - 1), m2 = p[2][k], m3 = p[3][k];
+        p[1][k] += s;
+        p[4][k] += t * s * s * (n * n - 3 * n + 3) + 6 * s * s * m2 - 4 * s * m3;
+        p[3][k] = m3 + t * s * (n - 2) - 3 * s * m2;
+        p[2][k] = m2 + t;
     }
-}
-static void merge_moments(const Column& cn, const Column& cm, const Column& cs, const int32_t* g, int64_t n, Chunked<double>& count, Chunked<double>& mean, Chunked<double>& m2) {
-    for (int64_t i = 0; i < n; i++) {
-        double b = read_float(cn, i);
-        if (b == 0) continue;
-        int64_t k = g[i];
-        double a = count[k], d = read_float(cm, i) - mean[k];
-        count[k] = a + b;
-        mean[k] += d * b / (a + b);
-        m2[k] += read_float(cs, i) + d * d * a * b / (a + b);
+    void pair(int64_t k, double y, double x) {
+        double n = p[0][k] += 1, dy = y - p[1][k], dx = x - p[2][k];
+        p[1][k] += dy / n; p[2][k] += dx / n;
+        p[3][k] += dy * (y - p[1][k]); p[4][k] += dx * (x - p[2][k]); p[5][k] += dx * (y - p[1][k]);
     }
-}
+    void exact(int64_t k, double x) {
+        double s = p[1][k], t = s + x;
+        // With an infinity the difference below is not a number.
+        if (std::isfinite(t)) p[2][k] += std::fabs(s) >= std::fabs(x) ? (s - t) + x : (x - t) + s;
+        p[1][k] = t;
+    }
+    void add(const std::vector<Column>& c, const int32_t* g, int64_t n) {
+        for (int64_t i = 0; i < n; i++) {
+            if (!is_valid(c[0], i)) continue;
+            int64_t k = g[i];
+            if (kind == PAIR) { if (is_valid(c[1], i)) pair(k, read_float(c[0], i), read_float(c[1], i)); }
+            else if (kind == EXACT) { p[0][k] += 1; exact(k, read_float(c[0], i)); }
+            else one(k, read_float(c[0], i));
+        }
+    }
+    void merge(const std::vector<Column>& c, const int32_t* g, int64_t rows) {
+        double v[6];
+        for (int64_t i = 0; i < rows; i++) {
+            int64_t k = g[i];
+            for (int j = 0; j < parts; j++) v[j] = read_float(c[j], i);
+            double a = p[0][k], b = v[0], n = a + b;
+            if (b == 0) continue;
+            p[0][k] = n;
+            if (kind == EXACT) { exact(k, v[1]); p[2][k] += v[2]; continue; }
+            double d = v[1] - p[1][k];
+            if (kind == PAIR) {
+                double dx = v[2] - p[2][k];
+                p[1][k] += d * b / n; p[2][k] += dx * b / n;
+                p[3][k] += v[3] + d * d * a * b / n; p[4][k] += v[4] + dx * dx * a * b / n; p[5][k] += v[5] + d * dx * a * b / n;
+                continue;
+            }
+            double m2 = p[2][k];
+            p[1][k] += d * b / n;
+            p[2][k] += v[2] + d * d * a * b / n;
+            if (kind == SPREAD) continue;
+            double m3 = p[3][k], s = d / n;
+            p[3][k] += v[3] + d * s * s * a * b * (a - b) + 3 * s * (a * v[2] - b * m2);
+            p[4][k] += v[4] + d * s * s * s * a * b * (a * a - a * b + b * b) + 6 * s * s * (a * a * v[2] + b * b * m2)
+                + 4 * s * (a * v[3] - b * m3);
+        }
+    }
+};

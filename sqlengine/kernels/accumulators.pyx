@@ -4,15 +4,16 @@
 """Aggregate states by group number: one pass over a column per call, mergeable and given out as Arrow columns by ranges.
 
 `Fold` keeps one value per group (sum, min, max, first, count, ...): whole numbers as 64 or 128 bits, floats as doubles, text
-as strings. `Moments` keeps count, mean and sum of squared deviations (Welford; merged as by Chan, Golub, LeVeque 1979).
+as strings. `Moments` keeps counts, means and sums of powers and products of deviations, or sums with their rounding errors.
 """
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uintptr_t
 from libcpp cimport bool as cbool
+from libcpp.vector cimport vector
 
 import pyarrow as pa
 
-from sqlengine.kernels.columns cimport Column, view
+from sqlengine.kernels.columns cimport Column, view, views
 
 
 cdef extern from "accumulators.h" nogil:
@@ -50,8 +51,16 @@ cdef extern from "accumulators.h" nogil:
     cbool beyond(const Chunked[int128]& v, int64_t start, int64_t n)
     void blank(const Chunked[uint8_t]& seen, int64_t start, int64_t n, int width, uint8_t* out)
     int64_t bitmap_of(const Chunked[uint8_t]& seen, int64_t start, int64_t n, uint8_t* out)
-    void add_moments(const Column& c, const int32_t* g, int64_t n, Chunked[double]& count, Chunked[double]& mean, Chunked[double]& m2)
-    void merge_moments(const Column& cn, const Column& cm, const Column& cs, const int32_t* g, int64_t n, Chunked[double]& count, Chunked[double]& mean, Chunked[double]& m2)
+    cdef cppclass MomentTable:
+        int parts
+        Chunked[double] p[6]
+        void init(int kind)
+        void resize(int64_t n) except +
+        void release(int64_t before)
+        int64_t nbytes()
+        int64_t bytes_at(int64_t n)
+        void add(const vector[Column]& c, const int32_t* g, int64_t n)
+        void merge(const vector[Column]& c, const int32_t* g, int64_t n)
 
 cdef dict _OPS = {
     "sum": 0, "min": 1, "max": 2, "first": 3, "last": 4, "bit_and": 5, "bit_or": 6, "bit_xor": 7, "product": 8,
@@ -250,53 +259,57 @@ cdef class Fold:
         self.seen.release(before)
 
 
-cdef class Moments:
-    """Count, mean and sum of squared deviations of doubles by group."""
+cdef dict _KINDS = {"spread": 0, "shape": 1, "pair": 2, "exact": 3}
 
-    cdef Chunked[double] n
-    cdef Chunked[double] mean
-    cdef Chunked[double] m2
+
+cdef class Moments:
+    """What statistics of doubles are computed from, by group; the parts of a state by kind:
+
+    `spread` count, mean, sum of squared deviations; `shape` the same and the sums of their cubes and fourth powers;
+    `pair` (of columns y and x) count, means of y and of x, sums of the products yy, xx and xy of deviations;
+    `exact` count, sum, what rounding took from the sum.
+    """
+
+    cdef MomentTable table
+
+    def __init__(self, str kind="spread"):
+        self.table.init(_KINDS[kind])
 
     @property
     def nbytes(self):
-        return self.n.nbytes() + self.mean.nbytes() + self.m2.nbytes()
+        return self.table.nbytes()
 
     def room(self, int64_t count, int64_t text_bytes):
         """Most bytes held once there are `count` groups."""
-        return 3 * Chunked[double].bytes_at(count)
+        return self.table.bytes_at(count)
 
-    cdef int _resize(self, int64_t count) except -1:
-        self.n.resize(count)
-        self.mean.resize(count)
-        self.m2.resize(count)
-        return 0
-
-    def update(self, groups, int64_t count, column):
+    def update(self, groups, int64_t count, columns):
+        """Fold float64 columns in; a row with a NULL in any does not count."""
         cdef const int32_t* g = _numbers(groups)
         cdef int64_t n = len(groups)
-        cdef Column c = view(column)
-        self._resize(count)
+        cdef vector[Column] c = views(columns)
+        self.table.resize(count)
         with nogil:
-            add_moments(c, g, n, self.n, self.mean, self.m2)
+            self.table.add(c, g, n)
 
-    def merge(self, groups, int64_t count, counts, means, m2s):
+    def merge(self, groups, int64_t count, columns):
+        """Fold in the parts of states."""
         cdef const int32_t* g = _numbers(groups)
         cdef int64_t n = len(groups)
-        cdef Column cn = view(counts), cm = view(means), cs = view(m2s)
-        self._resize(count)
+        cdef vector[Column] c = views(columns)
+        self.table.resize(count)
         with nogil:
-            merge_moments(cn, cm, cs, g, n, self.n, self.mean, self.m2)
+            self.table.merge(c, g, n)
 
     def result(self, int64_t count, int64_t start=0):
-        """(counts, means, sums of squared deviations) of the groups start .. count, float64 arrays."""
-        self._resize(count)
-        return _doubles(self.n, start, count), _doubles(self.mean, start, count), _doubles(self.m2, start, count)
+        """The parts of the groups start .. count, a list of float64 arrays."""
+        cdef int i
+        self.table.resize(count)
+        return [_doubles(self.table.p[i], start, count) for i in range(self.table.parts)]
 
     def release(self, int64_t before):
         """Free what is held for the groups before number `before`."""
-        self.n.release(before)
-        self.mean.release(before)
-        self.m2.release(before)
+        self.table.release(before)
 
 
 cdef object _doubles(Chunked[double]& v, int64_t start, int64_t count):

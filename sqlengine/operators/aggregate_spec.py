@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 
 from sqlengine.errors import DataError, NotSupportedError
 from sqlengine.kernels.accumulators import Fold, Moments
+from sqlengine.operators.moment_results import MOMENT_KINDS, MOMENT_PARTS, moment_result
 from sqlengine.runtime.sort_column import SortColumn
 from sqlengine.types import HUGEINT
 
@@ -39,8 +40,7 @@ _FOLDS = {
     "bool_and": "min", "bool_or": "max", "bit_and": "bit_and", "bit_or": "bit_or", "bit_xor": "bit_xor",
     "product": "product", "count_if": "sum",
 }  # fmt: skip
-_MOMENTS = frozenset({"var_samp", "var_pop", "stddev_samp", "stddev_pop", "sem"})
-HASH_AGGREGATES = frozenset({*_FOLDS, *_MOMENTS, "count", "count_star", "avg"})
+HASH_AGGREGATES = frozenset({*_FOLDS, *MOMENT_KINDS, "count", "count_star", "avg"})
 
 
 def is_hashable(spec: AggregateSpec) -> bool:
@@ -70,8 +70,8 @@ def _state_types(spec: AggregateSpec) -> list[pa.DataType]:
             return [_sum_type(spec.arg_types[0])]
         case name if name in _FOLDS:
             return [spec.arg_types[0] if name != "product" else pa.float64()]
-        case name if name in _MOMENTS:
-            return [pa.float64(), pa.float64(), pa.float64()]
+        case name if name in MOMENT_KINDS:
+            return [pa.float64()] * MOMENT_PARTS[MOMENT_KINDS[name]]
     raise NotSupportedError(f"aggregate {spec.name} has no mergeable state")
 
 
@@ -88,7 +88,7 @@ class State:
         self._spec = spec
         name = spec.name
         self._types = _state_types(spec)
-        self._moments = Moments() if name in _MOMENTS else None
+        self._moments = Moments(MOMENT_KINDS[name]) if name in MOMENT_KINDS else None
         self._folds: list[Fold] = []
         if name in ("count", "count_star"):
             self._folds = [Fold("count", None)]
@@ -124,11 +124,16 @@ class State:
             match spec.name:
                 case "count_star":
                     self._folds[0].update(groups, count, None)
-                case name if name in _MOMENTS:
+                case name if name in MOMENT_KINDS:
                     assert self._moments is not None
-                    self._moments.update(groups, count, _doubles(columns[0]))
+                    columns = [_doubles(column) for column in columns]
+                    self._moments.update(groups, count, _logarithms(columns) if name == "geometric_mean" else columns)
                 case "product":
                     self._folds[0].update(groups, count, _doubles(columns[0]), complete)
+                case "count" if pa.types.is_nested(columns[0].type):
+                    # What is counted is only whether there is a value.
+                    known = pc.if_else(columns[0].is_valid(), True, pa.scalar(None, pa.bool_()))
+                    self._folds[0].update(groups, count, known, complete)
                 case _:
                     for fold in self._folds:
                         fold.update(groups, count, columns[0], complete)
@@ -137,7 +142,7 @@ class State:
         """Fold partial states in. `complete`: each group that is new has a row here."""
         with _overflow(self._spec):
             if self._moments is not None:
-                self._moments.merge(groups, count, *columns)
+                self._moments.merge(groups, count, columns)
             for fold, column in zip(self._folds, columns if self._folds else (), strict=True):
                 fold.merge(groups, count, column, complete)
 
@@ -145,7 +150,7 @@ class State:
         """The states of the groups start .. count, one array per state column."""
         with _overflow(self._spec):
             if self._moments is not None:
-                return list(self._moments.result(count, start))
+                return self._moments.result(count, start)
             return [fold.result(type_, count, start) for fold, type_ in zip(self._folds, self._types, strict=True)]
 
     def results(self, count: int, start: int = 0) -> pa.Array:
@@ -156,8 +161,8 @@ class State:
                 valid = pc.greater(states[1], 0)
                 mean = pc.divide(_doubles(states[0]), pc.cast(states[1], pa.float64()))
                 return pc.if_else(valid, mean, pa.scalar(None, pa.float64()))
-            case name if name in _MOMENTS:
-                return _spread(name, states[0], states[2])
+            case name if name in MOMENT_KINDS:
+                return moment_result(name, states)
             case _:
                 return states[0] if states[0].type == self._spec.type else states[0].cast(self._spec.type)
 
@@ -171,18 +176,10 @@ class State:
             part.release(before)
 
 
-def _spread(name: str, n: pa.Array, m2: pa.Array) -> pa.Array:
-    null = pa.scalar(None, pa.float64())
-    less = 0.0 if name.endswith("_pop") else 1.0
-    divisor = pc.subtract(n, less)
-    variance = pc.if_else(pc.greater(divisor, 0.0), pc.divide(m2, divisor), null)
-    match name:
-        case "stddev_samp" | "stddev_pop":
-            return pc.sqrt(variance)
-        case "sem":
-            return pc.if_else(pc.greater(n, 0.0), pc.divide(pc.sqrt(pc.divide(m2, n)), pc.sqrt(n)), null)
-        case _:
-            return variance
+def _logarithms(columns: list[pa.Array]) -> list[pa.Array]:
+    if pc.any(pc.less_equal(columns[0], 0.0)).as_py():
+        raise DataError("geometric_mean of a number that is not positive", code="out_of_range")
+    return [pc.ln(columns[0])]
 
 
 def _doubles(column: pa.Array) -> pa.Array:

@@ -62,6 +62,9 @@ def bind_aggregate_call(level: SelectLevel, parts: CallParts, name: str) -> Aggr
     call = bind_aggregate(
         name, args, distinct=parts.distinct, filter=condition, order_by=order, location=location
     )  # fmt: skip
+    if call.name == "approx_count_distinct":
+        # Counting exactly holds no more than it spills, and is the best of approximations.
+        return AggregateCall(call.type, "count", call.args, True, call.filter)
     if call.name in _ORDERLESS and call.order_by:
         return AggregateCall(call.type, call.name, call.args, call.distinct, call.filter, (), call.options)
     return call

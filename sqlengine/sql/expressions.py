@@ -55,6 +55,7 @@ _BINARY: dict[type[Any], str] = {
     exp.JSONExtract: "json_extract", exp.JSONExtractScalar: "json_extract_string", exp.ArrayContainsAll: "list_has_all",
     exp.ArrayOverlaps: "list_has_any", exp.ArrayContainedBy: "list_contained_by",
 }  # fmt: skip
+_BITS = {"bit_and", "bit_or"}  # of one argument an aggregate; of two what `&` and `|` are called within
 _COMPARISONS = {"eq", "ne", "lt", "le", "gt", "ge"}
 _NO_PAREN: dict[type[Any], str] = {
     exp.CurrentDate: "current_date", exp.CurrentTimestamp: "now", exp.CurrentTime: "current_time",
@@ -378,7 +379,7 @@ class ExpressionBinder:
         name = node.name.lower()
         if name in ("grouping", "grouping_id"):
             return self._special("grouping", node, name)
-        if find_aggregate(name) and not find_scalar(name):
+        if find_aggregate(name) and (not find_scalar(name) or (name in _BITS and len(node.expressions) == 1)):
             return self._special("aggregate", node, name)
         if find_window(name) and not find_scalar(name):
             raise BindError(
