@@ -71,8 +71,8 @@ def holistic_values(spec: AggregateSpec, values: list[pa.Array], groups: Groups)
     if name in TEXTS:
         return _joined_texts(spec, values, groups)
     if name in FIRSTS:
-        if len(values) > 2 or (len(values) == 2 and name in ("min", "max")):
-            raise NotSupportedError(f"{name} with a number of results is not supported")
+        if gives_several(spec):
+            return _first_of_each(spec, values, groups)
         return values[0].take(pc.if_else(groups.empty, pa.scalar(None, pa.int64()), groups.starts))
     if name == "last":
         lasts = pc.subtract(groups.offsets.slice(1), 1)
@@ -84,6 +84,27 @@ def holistic_values(spec: AggregateSpec, values: list[pa.Array], groups: Groups)
     if name in ("mode", "histogram", "entropy"):
         return _by_frequency(spec, values, groups)
     raise NotSupportedError(f"the aggregate {name} is not supported with ORDER BY, DISTINCT or a window frame")
+
+
+def gives_several(spec: AggregateSpec) -> bool:
+    """Whether the call is min(x, n), arg_max(x, y, n) or the like, which give a list of at most n values."""
+    return spec.name in FIRSTS and len(spec.args) > (1 if spec.name in ("min", "max") else 2)
+
+
+def how_many(spec: AggregateSpec, wanted: pa.Array) -> pa.Array:
+    """The last argument of such a call, checked."""
+    if wanted.null_count or pc.any(pc.or_(pc.less(wanted, 1), pc.greater_equal(wanted, 1_000_000))).as_py():
+        raise DataError(f"the number of values that {spec.name} gives must be from 1 to 999999", code="out_of_range")
+    return wanted
+
+
+def _first_of_each(spec: AggregateSpec, values: list[pa.Array], groups: Groups) -> pa.Array:
+    first = groups.starts.take(groups.number)
+    place = pc.subtract(pa.arange(0, len(first)), first)
+    kept = pc.less(place, how_many(spec, values[-1]).take(first))
+    chosen = Groups(groups.number.filter(kept), groups.count)
+    items = values[0].filter(kept)
+    return pa.ListArray.from_arrays(chosen.offsets.cast(pa.int32()), items, type=spec.type, mask=groups.empty)
 
 
 def parameter(spec: AggregateSpec, values: list[pa.Array]) -> Any:

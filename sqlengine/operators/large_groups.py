@@ -29,6 +29,8 @@ from sqlengine.operators.holistic import (
     QUANTILES,
     TEXTS,
     distances,
+    gives_several,
+    how_many,
     middle_type,
     parameter,
     quantiles,
@@ -169,6 +171,8 @@ def _value(spec: AggregateSpec, rows: Batches, room: Room) -> pa.Array:
         return result_array(function, [folded(function, ([b.column(key) for key in spec.args] for b in rows))])
     if name in LISTS or name in TEXTS:
         return _gathered(spec, rows, room)
+    if gives_several(spec):
+        return _gathered(spec, _first_rows(spec, rows), room)
     if name in FIRSTS or name == "last":
         found = None
         for batch in rows:
@@ -188,6 +192,18 @@ def _nothing(spec: AggregateSpec) -> pa.RecordBatch:
     if not spec.args:
         return pa.RecordBatch.from_arrays([pa.array([], pa.int8())], ["none"])
     return pa.RecordBatch.from_arrays([pa.array([], t) for t in spec.arg_types], list(spec.args))
+
+
+def _first_rows(spec: AggregateSpec, rows: Batches) -> Batches:
+    """As many of the rows as the last argument says."""
+    left: int | None = None
+    for batch in rows:
+        if left is None:
+            left = how_many(spec, batch.column(spec.args[-1]).slice(0, 1))[0].as_py()
+        yield batch.slice(0, left)
+        left -= min(left, batch.num_rows)
+        if not left:
+            return
 
 
 def _gathered(spec: AggregateSpec, rows: Batches, room: Room) -> pa.Array:
