@@ -103,19 +103,23 @@ def call_order(spec: AggregateSpec) -> tuple[SortColumn, ...]:
     if spec.distinct and spec.args and sorts_repeats(spec):
         named = {by.key for by in spec.order_by}
         return (*spec.order_by, *(SortColumn(key) for key in spec.args if key not in named))
-    return spec.order_by if spec.name in _IN_ORDER else ()
+    return spec.order_by if _looks_at_order(spec) else ()
 
 
 def sorts_repeats(spec: AggregateSpec) -> bool:
     """Whether the order of the call brings equal arguments together. Where values are given in the order of the input,
     the first of equals stays in its place instead."""
-    return spec.name not in _IN_ORDER or {by.key for by in spec.order_by} >= set(spec.args)
+    return not _looks_at_order(spec) or {by.key for by in spec.order_by} >= set(spec.args)
 
 
 def in_input_order(spec: AggregateSpec) -> bool:
     """Whether the call depends on the order of the input."""
-    ordered = spec.name in _IN_ORDER or user_function(spec) is not None
-    return spec.name == "mode" or (ordered and not call_order(spec))
+    return spec.name == "mode" or (_looks_at_order(spec) and not call_order(spec))
+
+
+def _looks_at_order(spec: AggregateSpec) -> bool:
+    """Whether the value depends on the order of the rows; a user's function may."""
+    return spec.name in _IN_ORDER or user_function(spec) is not None
 
 
 def is_nested_extreme(spec: AggregateSpec) -> bool:
