@@ -159,9 +159,16 @@ class Session:
         for parsed in parse(text, source):
             yield self._statement(parsed, around)
 
-    def run_parsed(self, parsed: Parsed, params: Mapping[str, Literal], timeout: float | None = None) -> Relation:
+    def run_parsed(
+        self,
+        parsed: Parsed,
+        params: Mapping[str, Literal],
+        timeout: float | None = None,
+        tables: Mapping[str, Any] | None = None,
+    ) -> Relation:
         """One statement that is parsed already, for those who run scripts."""
-        return self._statement(parsed, Surroundings(params, timeout=timeout))
+        given = {name.lower(): as_table(rows) for name, rows in (tables or {}).items()}
+        return self._statement(parsed, Surroundings(params, given, timeout=timeout))
 
     def execute(self, query: str, params: Params = None, *, timeout: float | None = None) -> Cursor:
         """Run at once; a DB-API cursor over the rows."""
@@ -392,11 +399,12 @@ class Session:
 
         return operators
 
-    def interrupt(self) -> None:
-        """Cancel all running queries of this session, from any thread; they raise `Interrupted`."""
+    def interrupt(self) -> int:
+        """Cancel all running queries of this session, from any thread; they raise `Interrupted`. How many they were."""
         with self._lock:
             for cancel in self._running:
                 cancel.cancel(Interrupted("query cancelled"))
+            return len(self._running)
 
     def close(self) -> None:
         """Cancel what runs, forget all tables and remove all spill files."""

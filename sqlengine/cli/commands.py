@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import importlib
 import os
 import sys
 from collections.abc import Callable
@@ -19,7 +20,13 @@ if TYPE_CHECKING:
 Command = Callable[["Runner", DotCommand], None]
 _COMMANDS: dict[str, Command] = {}
 _USAGE: dict[str, str] = {}
-ALIASES = {"q": "quit", "exit": "quit", "d": "describe", "dt": "tables", "df": "functions", "h": "help"}
+ALIASES = {
+    "q": "quit", "exit": "quit", "d": "describe", "dt": "tables", "df": "functions", "h": "help", "e": "edit",
+    "o": "output", "x": "expanded", "timing": "timer", "i": "read", "w": "once",
+}  # fmt: skip
+
+
+_READ = (".read FILE", "Run a script.")  # it is put in where the line stands, before anything runs
 
 
 class Leave(Exception):
@@ -40,6 +47,7 @@ def command(usage: str) -> Callable[[Command], Command]:
 
 def run_command(runner: Runner, given: DotCommand) -> None:
     """Do what a command says; InterfaceError for one that is not there or is used wrongly."""
+    _load()
     name = ALIASES.get(given.name, given.name)
     found = _COMMANDS.get(name)
     if found is None:
@@ -56,32 +64,37 @@ def run_command(runner: Runner, given: DotCommand) -> None:
         ) from None
 
 
-def _word(given: DotCommand, allowed: tuple[str, ...] = ()) -> str:
+def _load() -> None:
+    """Commands register when their files are imported."""
+    importlib.import_module("sqlengine.cli.shell_commands")
+
+
+def one_word(given: DotCommand, allowed: tuple[str, ...] = ()) -> str:
     usage = _USAGE[ALIASES.get(given.name, given.name)]
     if len(given.words) != 1 or (allowed and given.words[0].lower() not in allowed):
         raise InterfaceError(f"write {usage}", code="usage", hint=f"one of {', '.join(allowed)}" if allowed else None)
     return given.words[0].lower() if allowed else given.words[0]
 
 
-def _switch(given: DotCommand) -> bool:
-    return _word(given, ("on", "off")) == "on"
+def switch(given: DotCommand) -> bool:
+    return one_word(given, ("on", "off")) == "on"
 
 
 def _number(given: DotCommand) -> int:
-    word = _word(given)
+    word = one_word(given)
     if not word.isdigit():
         raise InterfaceError(f"write {_USAGE[given.name]}", code="usage", hint="a whole number")
     return int(word)
 
 
-def _sql(runner: Runner, query: str) -> None:
+def show_sql(runner: Runner, query: str) -> None:
     from sqlengine.cli.render import render
 
     render(runner.session.sql(query, capture=False), runner.out, runner.look)
     runner.out.flush()
 
 
-def _quoted(name: str) -> str:
+def quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
@@ -89,7 +102,7 @@ def _quoted(name: str) -> str:
 def _help(runner: Runner, given: DotCommand) -> None:
     """These lines."""
     lines = {usage: (_COMMANDS[name].__doc__ or "").strip() for name, usage in _USAGE.items()}
-    lines[".read FILE"] = "Run a script."  # it is put in where the line stands, before anything runs
+    lines[_READ[0]] = _READ[1]
     size = max(map(len, lines))
     for usage, text in sorted(lines.items()):
         runner.out.write(f"{usage.ljust(size)}  {text}\n")
@@ -105,31 +118,31 @@ def _quit(runner: Runner, given: DotCommand) -> None:
 @command(".tables")
 def _tables(runner: Runner, given: DotCommand) -> None:
     """The tables and views of the session."""
-    _sql(runner, "show tables")
+    show_sql(runner, "show tables")
 
 
 @command(".functions")
 def _functions(runner: Runner, given: DotCommand) -> None:
     """All functions, with what they do."""
-    _sql(runner, "show functions")
+    show_sql(runner, "show functions")
 
 
-@command(".describe NAME")
+@command(".describe TABLE")
 def _describe(runner: Runner, given: DotCommand) -> None:
     """The columns of a table or file."""
-    _sql(runner, f"describe {_quoted(_word(given))}")
+    show_sql(runner, f"describe {quoted(one_word(given))}")
 
 
-@command(".schema")
+@command(".schema [TABLE]")
 def _schema(runner: Runner, given: DotCommand) -> None:
-    """Tables with their columns and types."""
-    _sql(runner, "show all tables")
+    """Tables with their columns and types, or those of one."""
+    show_sql(runner, f"describe {quoted(one_word(given))}" if given.words else "show all tables")
 
 
 @command(".settings")
 def _settings(runner: Runner, given: DotCommand) -> None:
     """All settings with their values."""
-    _sql(runner, "show all")
+    show_sql(runner, "show all")
 
 
 @command(".memory")
@@ -151,19 +164,19 @@ def _memory(runner: Runner, given: DotCommand) -> None:
 @command(".mode FORMAT")
 def _mode(runner: Runner, given: DotCommand) -> None:
     """How results are shown: box, table, markdown, line, csv, tsv, json, jsonl, none."""
-    runner.look.format = _word(given, FORMATS)
+    runner.look.format = one_word(given, FORMATS)
 
 
 @command(".headers on|off")
 def _headers(runner: Runner, given: DotCommand) -> None:
     """Whether the names of the columns are shown."""
-    runner.look.header = _switch(given)
+    runner.look.header = switch(given)
 
 
 @command(".nullvalue TEXT")
 def _nullvalue(runner: Runner, given: DotCommand) -> None:
     """What is shown for NULL."""
-    runner.look.null = _word(given)
+    runner.look.null = one_word(given)
 
 
 @command(".maxrows N")
@@ -181,25 +194,25 @@ def _maxwidth(runner: Runner, given: DotCommand) -> None:
 @command(".timer on|off")
 def _timer(runner: Runner, given: DotCommand) -> None:
     """Whether the time of each statement is shown."""
-    runner.timer = _switch(given)
+    runner.timer = switch(given)
 
 
 @command(".echo on|off")
 def _echo(runner: Runner, given: DotCommand) -> None:
     """Whether statements are shown before they run."""
-    runner.echo = _switch(given)
+    runner.echo = switch(given)
 
 
 @command(".bail on|off")
 def _bail(runner: Runner, given: DotCommand) -> None:
     """Whether a script stops at the first error."""
-    runner.on_error = "stop" if _switch(given) else "continue"
+    runner.on_error = "stop" if switch(given) else "continue"
 
 
 @command(".once FILE")
 def _once(runner: Runner, given: DotCommand) -> None:
     """Write the next result to a file."""
-    runner.once = os.path.expanduser(_word(given))
+    runner.once = os.path.expanduser(one_word(given))
 
 
 @command(".param NAME VALUE")
@@ -214,7 +227,7 @@ def _param(runner: Runner, given: DotCommand) -> None:
 def _cd(runner: Runner, given: DotCommand) -> None:
     """Change the current directory."""
     try:
-        os.chdir(os.path.expanduser(_word(given)))
+        os.chdir(os.path.expanduser(one_word(given)))
     except OSError as error:
         raise InterfaceError(f"cannot change to {given.words[0]}: {error.strerror}", code="usage") from None
 
@@ -236,4 +249,15 @@ def _version(runner: Runner, given: DotCommand) -> None:
 
 def command_names() -> list[str]:
     """The names, for completion."""
+    _load()
     return sorted([*_COMMANDS, "read"])
+
+
+def command_usage(name: str) -> tuple[str, str]:
+    """How a command is written, and what it does; empty for one that is not there."""
+    _load()
+    name = ALIASES.get(name, name)
+    if name == "read":
+        return _READ
+    found = _COMMANDS.get(name)
+    return (_USAGE[name], (found.__doc__ or "").strip()) if found is not None else ("", "")

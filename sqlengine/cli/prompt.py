@@ -1,94 +1,138 @@
-"""The interactive prompt: statements over several lines, history, cancelling with Ctrl-C."""
+"""The interactive prompt: read a text, run it, say what it took; Ctrl-C cancels what runs.
+
+At the prompt Ctrl-C clears the text. While a query runs the first one cancels it, and the session goes on; the second
+stops whatever the main thread does.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import sys
 import time
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Iterator
+from types import FrameType
 
 from sqlengine import __version__
 from sqlengine.cli.commands import Leave
 from sqlengine.cli.runner import Runner, as_error
 from sqlengine.cli.script import is_complete, load_text
+from sqlengine.cli.shell_commands import thread_count
+from sqlengine.errors import Interrupted
 from sqlengine.settings import format_bytes
 
 _LEAVE = {"exit", "quit", "\\q"}
+_HELP = {"help", "\\?", ".?"}
+Read = Callable[[str, str], str]
 
 
-def prompt(runner: Runner, quiet: bool) -> int:
+def prompt(runner: Runner, quiet: bool, color: bool = True) -> int:
     """Read and run statements until the end of the input; returns the exit code."""
     memory = runner.session.memory
     if not quiet:
-        print(f"sqlengine {__version__}, memory limit {format_bytes(memory.limit)} ({memory.source})")
+        print(
+            f"sqlengine {__version__}, local, memory limit {format_bytes(memory.limit)} ({memory.source}), "
+            f"{thread_count(runner)} threads"
+        )
         print('End a statement with ";". .help lists commands, .quit or Ctrl-D leaves.')
     runner.on_error = "stop"
-    read = _reader()
-    pending: list[str] = []
+    runner.keep_last = True
+    runner.stats = not quiet
+    if _is_capable():
+        runner.pager = os.environ.get("PAGER") or "less"
+    read = _reader(runner, color)
     while True:
+        draft, runner.draft = runner.draft, ""
         try:
-            line = read("      -> " if pending else "sqlengine> ")
+            text = read("sqlengine> ", draft)
         except KeyboardInterrupt:
-            pending = []
             continue
         except EOFError:
             return 0
-        if not pending and line.strip().lower().rstrip(";") in _LEAVE:
+        word = text.strip().lower().rstrip(";")
+        if word in _LEAVE:
             return 0
-        if not pending and line.strip().lower() in ("help", "\\?"):
-            line = ".help"
-        pending.append(line)
-        text = "\n".join(pending)
-        if is_complete(text):
-            pending = []
-            if text.strip():
-                try:
-                    _run(runner, text, quiet)
-                except Leave:
-                    return 0
+        if word in _HELP:
+            text = ".help"
+        if text.strip():
+            try:
+                _run(runner, text)
+            except Leave:
+                return 0
 
 
-def _run(runner: Runner, text: str, quiet: bool) -> None:
+def _run(runner: Runner, text: str) -> None:
     start = time.perf_counter()
-    rows, spilled = runner.counts.rows, runner.counts.spilled
+    rows, spilled, statements = runner.counts.rows, runner.counts.spilled, runner.counts.statements
+    stripped = text.lstrip()
     try:
-        items = load_text(text.replace("\\", ".", 1) if text.lstrip().startswith("\\") else text, "")
-        for item in items:
-            runner.step(item)
-        if not quiet and any(hasattr(item, "statement") for item in items):
-            memory = runner.session.memory
-            print(
-                f"{runner.counts.rows - rows:,} rows in {time.perf_counter() - start:.2f} s, "
-                f"peak {format_bytes(memory.peak)} of {format_bytes(memory.capacity)}, "
-                f"spilled {format_bytes(runner.counts.spilled - spilled)}"
-            )
+        with _interrupts(runner):
+            for item in load_text("." + stripped[1:] if stripped.startswith("\\") else text, ""):
+                runner.step(item)
     except Leave:
         raise
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, Interrupted):
         runner.session.interrupt()
-        print(f"cancelled after {time.perf_counter() - start:.1f} s, spill removed", file=sys.stderr)
+        rows = runner.counts.rows - rows
+        shown = f", {rows:,} rows shown" if rows else ""
+        print(f"cancelled after {time.perf_counter() - start:.1f} s{shown}, spill removed", file=sys.stderr)
     except Exception as error:
         runner.report(as_error(error))
+    else:
+        if runner.stats and runner.counts.statements > statements:
+            memory = runner.session.memory
+            count = runner.counts.rows - rows
+            print(
+                f"{count:,} row{'' if count == 1 else 's'} in {time.perf_counter() - start:.2f} s, "
+                f"peak {format_bytes(runner.counts.peak or memory.rss)} of {format_bytes(memory.limit)}, "
+                f"spilled {format_bytes(runner.counts.spilled - spilled)}"
+            )
+    finally:
+        runner.counts.peak = 0
 
 
-def _reader() -> Callable[[str], str]:
-    """A line editor with history; a plain one where the terminal cannot do that."""
-    if os.environ.get("TERM") == "dumb" or not sys.stdout.isatty():
-        return input
+@contextlib.contextmanager
+def _interrupts(runner: Runner) -> Iterator[None]:
+    """The first Ctrl-C cancels the queries that run, so that they clean up after themselves."""
+    pressed = 0
+
+    def press(number: int, frame: FrameType | None) -> None:
+        nonlocal pressed
+        pressed += 1
+        if pressed > 1 or not runner.session.interrupt():
+            raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGINT, press)
     try:
-        from prompt_toolkit import PromptSession
-        from prompt_toolkit.history import FileHistory
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _is_capable() -> bool:
+    return os.environ.get("TERM", "dumb") != "dumb" and sys.stdout.isatty() and sys.stdin.isatty()
+
+
+def _reader(runner: Runner, color: bool) -> Read:
+    """A line editor with history; a plain one where the terminal cannot do that."""
+    if not _is_capable():
+        return _plain
+    try:
+        from sqlengine.cli.line_editor import line_editor
     except ImportError:
-        return input
-    session: PromptSession[str] = PromptSession(history=FileHistory(str(_history())))
-    return session.prompt
+        return _plain
+    return line_editor(runner.session, color=color, vi=runner.vi)
 
 
-def _history() -> Path:
-    base = os.environ.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
-    folder = Path(base) / "sqlengine"
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / "history"
-    path.touch(mode=0o600)
-    return path
+def _plain(message: str, draft: str) -> str:
+    """Lines until the text is complete. What was edited runs as it is."""
+    if draft:
+        print(message + draft)
+        return draft
+    lines = [input(message)]
+    while not is_complete("\n".join(lines)):
+        if len(lines) == 1 and lines[0].strip().lower() in _LEAVE | _HELP:
+            break
+        lines.append(input("-> ".rjust(len(message))))
+    return "\n".join(lines)

@@ -13,7 +13,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import IO
 
+import pyarrow as pa
+
 from sqlengine.cli.commands import Leave, run_command
+from sqlengine.cli.pager import Kept, paged
 from sqlengine.cli.render import Look, Out, error_json, render
 from sqlengine.cli.script import DotCommand, Item
 from sqlengine.errors import (
@@ -58,6 +61,7 @@ class Counts:
     statements: int = 0
     rows: int = 0
     spilled: int = 0
+    peak: int = 0  # resident bytes, of the last query
     started: float = field(default_factory=time.perf_counter)
 
     def line(self, session: Session, status: str) -> str:
@@ -94,6 +98,15 @@ class Runner:
     results: int = 0
     failed: int = 0  # exit code of the first error
     once: str | None = None  # a file for the next result alone
+    output: IO[bytes] | None = None  # a file for all results from here on
+    stats: bool = False  # show what a query took after it
+    last: pa.Table | None = None  # the last result, where somebody may ask for it again
+    keep_last: bool = False
+    pager: str | None = None  # shown through this program when it is taller or wider than the terminal
+    statement: str = ""  # the last one, and what it could read besides the session's tables
+    tables: dict[str, pa.Table] = field(default_factory=dict)
+    vi: bool = False  # keys of the line editor
+    draft: str = ""  # what the next prompt begins with
     pending: Relation | None = None  # the last result so far, where only the last one is shown
 
     def run(self, items: Sequence[Item]) -> int:
@@ -118,6 +131,7 @@ class Runner:
         if self.echo:
             print(item.sql + ";", file=sys.stderr)
         self.counts.statements += 1
+        self.statement = item.sql
         start = time.perf_counter()
         relation = self._statement(item)
         if not relation.is_status:
@@ -129,7 +143,8 @@ class Runner:
         left = None
         if self.deadline is not None:
             left = max(0.001, self.deadline - time.monotonic())
-        return self.session.run_parsed(parsed, self.parameters, left)
+        self.tables = {} if self.last is None else {"_": self.last}
+        return self.session.run_parsed(parsed, self.parameters, left, self.tables)
 
     def _result(self, relation: Relation) -> None:
         self.results += 1
@@ -160,18 +175,33 @@ class Runner:
         return self.failed
 
     def _show(self, relation: Relation, hide: bool) -> None:
+        kept = Kept(relation) if self.keep_last else None
         try:
-            if self.once is not None:
-                path, self.once = self.once, None
-                with output_file(path) as stream:
-                    count = render(relation, Out(stream), self.look)
-            else:
-                count = render(relation, self.out, Look("none") if hide else self.look)
-                self.out.flush()
+            count = self.write(relation if kept is None else kept, Look("none") if hide else self.look)
             self.counts.rows += 0 if hide else count
+            if kept is not None:
+                self.last = kept.table()
         finally:
             if relation.stats is not None:
                 self.counts.spilled += relation.stats["spilled"]
+                self.counts.peak = relation.stats["peak_rss"]
+
+    def write(self, relation: Relation, look: Look) -> int:
+        """Show rows where results go now; how many they were."""
+        if self.once is not None:
+            path, self.once = self.once, None
+            with output_file(path) as stream:
+                return render(relation, Out(stream), look)
+        if self.output is not None:
+            count = render(relation, Out(self.output), look)
+            self.output.flush()
+            return count
+        if self.pager is None:
+            count = render(relation, self.out, look)
+            self.out.flush()
+            return count
+        with paged(self.out, self.pager) as out:
+            return render(relation, out, look)
 
     def report(self, error: Error) -> None:
         """An error, on standard error."""

@@ -30,6 +30,7 @@ class DotCommand:
     name: str
     words: tuple[str, ...]
     location: Location
+    rest: str = ""  # the arguments as they were written
 
 
 Item = Parsed | DotCommand
@@ -106,7 +107,7 @@ def dot_command(name: str, rest: str, text: Text, start: int) -> DotCommand:
         words = tuple(shlex.split(rest))
     except ValueError as error:
         raise InterfaceError(f".{name}: {error}".lower(), code="usage", location=location) from None
-    return DotCommand(name.lower(), words, location)
+    return DotCommand(name.lower(), words, location, rest.strip())
 
 
 def is_complete(text: str) -> bool:

@@ -39,7 +39,7 @@ def test_a_session_at_the_prompt(terminal: pexpect.spawn) -> None:
     terminal.sendline("  as answer, ';' as semi from t;")
     terminal.expect("answer")
     terminal.expect("42")
-    terminal.expect(r"1 rows in \d")
+    terminal.expect(r"1 row in \d")
     terminal.expect("sqlengine>")
     terminal.sendline("select nam from t;")
     terminal.expect("column_not_found")
