@@ -112,7 +112,7 @@ def dot_command(name: str, rest: str, text: Text, start: int) -> DotCommand:
 
 def is_complete(text: str) -> bool:
     """Whether what was typed can run: it is blank, a dot-command, or ends with a semicolon outside of everything."""
-    if not text.strip() or _COMMAND.fullmatch(text.strip()):
+    if not text.strip() or _COMMAND.fullmatch(text.strip()) or re.fullmatch(r"\\[^\n]+", text.strip()):
         return True
     at, ended = 0, False
     while at < len(text):
