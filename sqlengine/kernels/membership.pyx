@@ -168,21 +168,24 @@ cdef class KeyBits:
         cdef _Numbers a = _Numbers(array)
         out = pa.allocate_buffer((a.length + 7) // 8)
         cdef uint8_t* bits = <uint8_t*><uintptr_t>out.address
-        cdef int64_t i, v, count = self.count, low = self.low
+        cdef int64_t i
+        cdef uint64_t v, count = <uint64_t>self.count, low = <uint64_t>self.low  # unsigned: what is below wraps to far above
         cdef const uint64_t* words = self.words
         with nogil:
             memset(bits, 0, (a.length + 7) // 8)
             for i in range(a.length):
-                v = value_at(a.data, a.width, a.is_signed, a.offset + i) - low
-                if <uint64_t>v < <uint64_t>count and is_valid(a.valid, a.offset + i):
+                v = <uint64_t>value_at(a.data, a.width, a.is_signed, a.offset + i) - low
+                if v < count and is_valid(a.valid, a.offset + i):
                     bits[i >> 3] |= <uint8_t>(((words[v >> 6] >> (v & 63)) & 1) << (i & 7))
         return pa.BooleanArray.from_buffers(pa.bool_(), a.length, [None, out])
 
     def any_between(self, int64_t low, int64_t high):
         """Whether a value of [low, high] is in the set."""
-        cdef int64_t first = max(low, self.low) - self.low, last = min(high, self.low + self.count - 1) - self.low, i
-        if last < first:
+        cdef int64_t end = self.low + self.count - 1, first, last, i
+        if not self.count or low > high or low > end or high < self.low:
             return False
+        # Within the set's range only now: the difference of two numbers at the ends of int64 would overflow.
+        first, last = max(low, self.low) - self.low, min(high, end) - self.low
         cdef int64_t from_word = first >> 6, to_word = last >> 6
         cdef uint64_t head = ~<uint64_t>0 << (first & 63), tail = ~<uint64_t>0 >> (63 - (last & 63))
         if from_word == to_word:

@@ -46,6 +46,36 @@ def test_a_range_that_is_too_wide_is_refused() -> None:
     assert bits.room_for(-(2**63), 2**63 - 1) == -1
 
 
+_LEAST, _MOST = -(2**63), 2**63 - 1
+
+
+@pytest.mark.parametrize("at", [-(2**61), -(2**40), 0, 2**40, 2**61 - 2000])
+def test_numbers_near_both_ends_of_64_bits_are_asked_about(at: int) -> None:
+    chance = random.Random(at)
+    bits = KeyBits(1 << 12)
+    held = {at + chance.randint(0, 1000) for _ in range(20)}
+    assert not bits.any_between(_LEAST, _MOST)
+    assert bits.room_for(min(held), max(held)) > 0
+    bits.widen(min(held), max(held))
+    bits.add(pa.array(held, pa.int64()))
+    for far in (_LEAST, _LEAST + 1, -(2**62), 2**62, _MOST - 1, _MOST):
+        assert bits.room_for(far, far) == -1
+        assert bits.room_for(min(far, at), max(far, at)) == -1
+    ends = [_LEAST, _LEAST + 1, -(2**62), -(2**61) - 1, -1, 0, 2**61 + 1, 2**62, _MOST - 1, _MOST, *held]
+    asked = [*ends, *(chance.randint(_LEAST, _MOST) for _ in range(100))]
+    assert bits.contains(pa.array(asked, pa.int64())).to_pylist() == [v in held for v in asked]
+    for low in ends:
+        for high in ends:
+            assert bits.any_between(low, high) == any(low <= v <= high for v in held)
+
+
+@pytest.mark.parametrize("low, high", [(_LEAST, _LEAST + 100), (_MOST - 100, _MOST), (_LEAST, _MOST), (_MOST, _LEAST)])
+def test_a_range_at_an_end_of_64_bits_is_refused(low: int, high: int) -> None:
+    bits = KeyBits(1 << 12)
+    assert bits.room_for(low, max(low, high)) == -1
+    assert not bits.contains(pa.array([low, high, None], pa.int64())).true_count
+
+
 def test_ascending_keys_rarely_copy() -> None:
     bits, sizes = KeyBits(1 << 26), set()
     for start in range(0, 1 << 20, 1024):
