@@ -61,6 +61,8 @@ def _cast(array: pa.Array, type_: pa.DataType, timezone: str) -> pa.Array:
         return _nested(array, type_, timezone)
     if t.is_integer(source) and t.is_binary(type_):
         raise pa.ArrowNotImplementedError
+    if t.is_integer(source) and t.is_floating(type_):
+        return array.cast(type_, safe=False)  # the nearest: Arrow refuses whole numbers that are not exact there
     return array.cast(type_)
 
 

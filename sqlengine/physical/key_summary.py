@@ -30,6 +30,7 @@ class KeySummary:
         self._lock = threading.Lock()
         self._ranges: dict[str, tuple[Any, Any]] = {}
         self._values: dict[str, set[Any] | None] = {key: set() for key in keys}
+        self._beyond: set[str] = set()  # columns with a date that Python has no value for: no range, no list of values
         most = min(_LARGEST_SET, capacity // _SET_SHARE)
         types = {key: schema.field(key).type for key in keys}
         self._sets = {key: KeySet(t, expected.rows, most, memory) for key, t in types.items() if _flat(t)}
@@ -44,11 +45,16 @@ class KeySummary:
                 self._values[key] = None
                 continue
             ends = pc.min_max(column)
-            low, high = ends["min"].as_py(), ends["max"].as_py()
             few = self._values[key]
             unique = None
-            if few is not None and (batch.num_rows <= 4 * _FEW_VALUES):
-                unique = set(pc.unique(column.drop_null()).to_pylist())
+            try:
+                low, high = ends["min"].as_py(), ends["max"].as_py()
+                if few is not None and (batch.num_rows <= 4 * _FEW_VALUES):
+                    unique = set(pc.unique(column.drop_null()).to_pylist())
+            except (OverflowError, ValueError):
+                with self._lock:
+                    self._beyond.add(key)
+                continue
             with self._lock:
                 if low is not None:
                     old = self._ranges.get(key)
@@ -64,6 +70,8 @@ class KeySummary:
         result = {}
         for key in self._keys:
             values, (low, high) = self._values[key], self._ranges.get(key, (None, None))
+            if key in self._beyond:
+                values = low = high = None
             facts = self._expected.columns.get(key)
             members = self._sets.get(key)
             if members is not None and not members.finish(None if facts is None else facts.domain):
