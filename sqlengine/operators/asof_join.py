@@ -1,7 +1,8 @@
 """ASOF JOIN: each left row with the nearest right row.
 
 1. Both sides are sorted by the equality keys and then by the compared column, in the direction in which the nearest
-   match of a left row is the last right row passed: ascending for `>=` and `>`, descending for `<=` and `<`.
+   match of a left row is the last right row passed: ascending for `>=` and `>`, descending for `<=` and `<`. Of right
+   rows that are equal in both only the first stays.
 2. The sides are merged: per left batch the right rows that can still match are found by binary search in a window of
    the sorted right side that moves forward.
 
@@ -21,7 +22,7 @@ from sqlengine.expr.statistics import Stats
 from sqlengine.kernels.sorting import SortKeys
 from sqlengine.operators.base import SINGLE, Batches, Distribution, MemoryNeed, Operator
 from sqlengine.operators.external_sort import sort_need
-from sqlengine.operators.whole_groups import joined
+from sqlengine.operators.whole_groups import joined, without_repeats
 from sqlengine.runtime.sort_column import SortColumn
 from sqlengine.runtime.sorted_runs import SortedRuns
 from sqlengine.runtime.task import Task
@@ -60,7 +61,8 @@ class AsofJoin(Operator):
             for batch in inputs[0]:
                 task.cancel.check()
                 left.add(batch)
-            yield from self._merged(left.merged(), right.merged(), down, task)
+            sought = (*(SortColumn(key) for key in self.right_keys), SortColumn(self.right_by, descending=down))
+            yield from self._merged(left.merged(), without_repeats(right.merged(), sought), down, task)
         finally:
             metrics = task.metrics(self)
             for side in sides:

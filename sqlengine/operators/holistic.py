@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime
 import decimal
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -28,6 +29,7 @@ FIRSTS = frozenset(
     {"first", "any_value", "min", "max", "arg_min", "arg_max", "arg_min_null", "arg_max_null", "min_by", "max_by"}
 )
 QUANTILES = frozenset({"median", "quantile_cont", "quantile_disc", "quantile", "approx_quantile"})
+_DIGITS = decimal.Context(prec=76)
 
 
 @dataclass(frozen=True)
@@ -179,7 +181,7 @@ def _quantile(
         between = pc.if_else(pc.or_(pc.equal(part, 0.0), pc.equal(below, above)), below, between)
         return (pc.round(between) if pa.types.is_integer(type_) else between).cast(type_)
     found = [
-        None if a is None else _fitted(_between(a, b, p), type_)
+        None if a is None else _between(a, b, p, type_)
         for a, b, p in zip(below.to_pylist(), above.to_pylist(), part.to_pylist(), strict=True)
     ]
     return pa.array(found, type_)
@@ -238,12 +240,16 @@ def _by_frequency(spec: AggregateSpec, columns: list[pa.Array], groups: Groups) 
     return pc.if_else(groups.empty, 0.0, pc.max_element_wise(value, 0.0))
 
 
-def _between(low: Any, high: Any, share: float) -> Any:
+def _between(low: Any, high: Any, share: float, type_: pa.DataType) -> Any:
     """Linear interpolation that works for decimals, dates and times."""
     if share == 0 or low == high:
         return low
     if isinstance(low, decimal.Decimal):
-        return low + (high - low) * decimal.Decimal(repr(share))
+        # Digits beyond the scale are cut off: of the value, or of its distance if doubles are too narrow for the value.
+        first, last = (int(one.scaleb(type_.scale, _DIGITS)) for one in (low, high))
+        step = (last - first) * share
+        units = math.trunc(first + step) if type_.precision <= 18 else first + math.trunc(step)
+        return decimal.Decimal(units).scaleb(-type_.scale, _DIGITS)
     if isinstance(low, datetime.date) and not isinstance(low, datetime.datetime):
         midnight = datetime.time()
         low, high = datetime.datetime.combine(low, midnight), datetime.datetime.combine(high, midnight)
@@ -259,10 +265,3 @@ def _share(q: Any) -> float:
     if not 0 <= share <= 1:
         raise DataError("a quantile must be between 0 and 1", code="out_of_range")
     return share
-
-
-def _fitted(value: Any, type_: pa.DataType) -> Any:
-    """A Python value as the result type takes it."""
-    if pa.types.is_decimal(type_):
-        return decimal.Decimal(value).quantize(decimal.Decimal(1).scaleb(-type_.scale), decimal.ROUND_HALF_UP)
-    return value

@@ -39,6 +39,7 @@ from sqlengine.operators.holistic import (
 from sqlengine.operators.ordered_values import ROW, call_order, has_state, rows_that_count, sorts_repeats
 from sqlengine.operators.paged_rows import PagedRows
 from sqlengine.operators.user_aggregate import folded, result_array, user_function
+from sqlengine.operators.whole_groups import without_repeats
 from sqlengine.runtime.memory import Reservation
 from sqlengine.runtime.sort_column import SortColumn
 from sqlengine.runtime.sorted_runs import SortedRuns, sort_keys
@@ -138,24 +139,12 @@ def _prepared(spec: AggregateSpec, pages: PagedRows, in_order: bool, room: Room)
     rows = counted()
     if back:
         args = tuple(SortColumn(key) for key in spec.args)
-        rows = room.sorted(schema, _without_repeats(room.sorted(schema, rows, args), args), (*order, SortColumn(ROW)))
+        rows = room.sorted(schema, without_repeats(room.sorted(schema, rows, args), args), (*order, SortColumn(ROW)))
     elif order:
         rows = room.sorted(schema, rows, order)
     if spec.distinct and spec.args and not back:
-        rows = _without_repeats(rows, tuple(SortColumn(key) for key in spec.args))
+        rows = without_repeats(rows, tuple(SortColumn(key) for key in spec.args))
     yield from rows
-
-
-def _without_repeats(rows: Batches, by: tuple[SortColumn, ...]) -> Batches:
-    last: SortKeys | None = None
-    for batch in rows:
-        keys = sort_keys(batch, by)
-        starts = keys.starts()
-        if last is not None and keys.compare(0, last, 0) == 0:
-            starts = starts.slice(1)
-        last = sort_keys(batch.slice(batch.num_rows - 1), by)
-        if len(starts):
-            yield batch.take(starts)
 
 
 def _value(spec: AggregateSpec, rows: Batches, room: Room) -> pa.Array:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import Protocol, TypeVar
 
 import pyarrow as pa
@@ -115,3 +115,18 @@ def bounded(batch: pa.RecordBatch, rows: int, size: int) -> Iterator[pa.RecordBa
     step = max(1, min(rows, size * batch.num_rows // max(1, batch.nbytes)))
     for start in range(0, batch.num_rows, step):
         yield batch.slice(start, step)
+
+
+def without_repeats(
+    rows: Iterator[pa.RecordBatch], by: tuple[SortColumn, ...]
+) -> Generator[pa.RecordBatch, None, None]:
+    """The first row of each run of equals in a stream that is sorted by these columns."""
+    last: SortKeys | None = None
+    for batch in rows:
+        keys = sort_keys(batch, by)
+        starts = keys.starts()
+        if last is not None and keys.compare(0, last, 0) == 0:
+            starts = starts.slice(1)
+        last = sort_keys(batch.slice(batch.num_rows - 1), by)
+        if len(starts):
+            yield batch.take(starts)

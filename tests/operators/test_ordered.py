@@ -15,6 +15,7 @@ from sqlengine.operators.asof_join import AsofJoin
 from sqlengine.operators.base import Operator
 from sqlengine.operators.distinct_on import DistinctOn
 from sqlengine.operators.external_sort import ExternalSort, TopK
+from sqlengine.operators.large_groups import PagedGroup
 from sqlengine.operators.literal_rows import LiteralRows
 from sqlengine.operators.sorted_aggregate import SortedAggregate
 from sqlengine.runtime.sort_column import SortColumn
@@ -23,6 +24,7 @@ from sqlengine.settings import Settings
 
 I32, F64 = pa.int32(), pa.float64()
 ROOMY, TIGHT = 1 << 28, 1 << 19
+SPILLING = 3 << 20  # less than all rows of a group, more than twice the longest text
 
 
 def _leaf(table: pa.Table) -> LiteralRows:
@@ -30,12 +32,16 @@ def _leaf(table: pa.Table) -> LiteralRows:
 
 
 def _run(operator: Operator, *tables: pa.Table, capacity: int = ROOMY, rows: int = 500) -> list[tuple[Any, ...]]:
-    task = standalone_task(Settings(batch_rows=1000, batch_bytes=16384, threads=1), capacity, capacity // 2)
+    task = standalone_task(
+        Settings(batch_rows=1000, batch_bytes=65536 if capacity >= SPILLING // 2 else 16384, threads=1),
+        capacity,
+        capacity // 2,
+    )
     task.declare(operator, capacity // 2, True)
     inputs = [iter(table.to_batches(rows)) for table in tables]
     found = [tuple(row.values()) for batch in operator.run(inputs, task) for row in batch.to_pylist()]
     small = isinstance(operator, TopK) and operator.limit < 10
-    assert bool(task.metrics(operator).spilled_bytes) == (capacity == TIGHT and not small)
+    assert bool(task.metrics(operator).spilled_bytes) == (capacity != ROOMY and not small)
     return found
 
 
@@ -119,18 +125,25 @@ SQL = """list(y order by y desc nulls last, i), median(y), quantile_cont(y, .3),
 
 
 @pytest.mark.parametrize("keys", [(), ("g",)])
-@pytest.mark.parametrize("rows", [0, 2000])
-def test_aggregates_over_all_values(keys: tuple[str, ...], rows: int) -> None:
+@pytest.mark.parametrize("rows", [0, 2000, 20_000])
+def test_aggregates_over_all_values(keys: tuple[str, ...], rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With many rows a group does not fit: it goes to pages, pages and sorts go to disk."""
+    paged: list[int] = []
+    finish = PagedGroup.finish
+    monkeypatch.setattr(PagedGroup, "finish", lambda self: (paged.append(self.pages.rows), finish(self))[1])
     make = random.Random(2)
-    t = _table(2000)
-    t = t.append_column("y", pa.array([make.choice([None, *range(50)]) for _ in range(2000)], I32))
-    t = t.append_column("q", pa.array([0.3] * 2000)).append_column("sep", pa.array(["-"] * 2000))
+    n = max(rows, 2000)
+    t = _table(n)
+    t = t.append_column("y", pa.array([make.choice([None, *range(50)]) for _ in range(n)], I32))
+    t = t.append_column("q", pa.array([0.3] * n)).append_column("sep", pa.array(["-"] * n))
     # Skewed, so that no two values are the most frequent: which of them `mode` gives is not defined.
-    t = t.append_column("z", pa.array([int(make.expovariate(0.5)) for _ in range(2000)], I32))
-    t = t.append_column("odd", pa.array([i % 2 == 1 for i in range(2000)]))
-    t = t.append_column("l", pa.array([[make.randrange(20), 1] for _ in range(2000)])).slice(0, rows)
+    t = t.append_column("z", pa.array([int(make.expovariate(0.5)) for _ in range(n)], I32))
+    t = t.append_column("odd", pa.array([i % 2 == 1 for i in range(n)]))
+    t = t.append_column("l", pa.array([[make.randrange(20), 1] for _ in range(n)])).slice(0, rows)
     schema = pa.schema([*(t.schema.field(k) for k in keys), *(pa.field(c.output, c.type) for c in CALLS)])
-    found = _run(SortedAggregate((_leaf(t),), schema, keys, CALLS), t)
+    capacity = ROOMY if rows <= 2000 else SPILLING // 2 if keys else SPILLING
+    found = _run(SortedAggregate((_leaf(t),), schema, keys, CALLS), t, capacity=capacity)
+    assert bool(paged) == (rows > 2000)
     group = ("g,", "group by g order by g") if keys else ("", "")
     wanted = duckdb.execute(f"select {group[0]} {SQL} from t {group[1]}").fetchall()
     assert len(found) == len(wanted)
@@ -153,16 +166,17 @@ def test_asof_join(comparison: str, sign: str, outer: bool) -> None:
     right = pa.table(
         {
             "k2": [make.choice([1, 2, 3, None]) for _ in range(1000)],
-            "ts2": make.sample(range(3000), 1000),
+            "ts2": [make.randrange(1500) for _ in range(1000)],  # of equal rows the first matches
             "v": list(range(1000)),
         }
     )
     schema = pa.schema([*left.schema, *right.schema])
     operator = AsofJoin((_leaf(left), _leaf(right)), schema, ("k",), ("k2",), "ts", "ts2", comparison, outer)
     found = sorted(_run(operator, left, right), key=lambda row: row[2])
-    joined = f"left_rows asof {'left' if outer else ''} join right_rows on k = k2 and ts {sign} ts2"
+    joined = f"left_rows asof {'left' if outer else ''} join firsts on k = k2 and ts {sign} ts2"
     with duckdb.connect() as oracle:
         oracle.register("left_rows", left)
         oracle.register("right_rows", right)
+        oracle.execute("create view firsts as select k2, ts2, min(v) as v from right_rows group by all")
         wanted = oracle.execute(f"select * from {joined} order by i").fetchall()
     assert found == wanted
