@@ -182,7 +182,7 @@ class ExpressionBinder:
                 return self._named(node, location)
             case exp.Filter() | exp.WithinGroup() | exp.IgnoreNulls() | exp.RespectNulls():
                 name = call_name(innermost_call(node))
-                if not find_aggregate(name):
+                if not find_aggregate(name) and not self._is_user_aggregate(name):
                     raise BindError(f"{name} is not an aggregate", code="not_an_aggregate", location=location)
                 return self._special("aggregate", node, name)
             case exp.Window():
@@ -392,6 +392,10 @@ class ExpressionBinder:
                 return self._special("aggregate", node, name)
             return bind_user_call(self, node, function, location)
         return bind_named_call(self, node, location)
+
+    def _is_user_aggregate(self, name: str) -> bool:
+        function = self.binder.context.find_function(name)
+        return function is not None and function.kind == AGGREGATE
 
     def _special(self, kind: str, node: exp.Expression, name: str) -> Expr:
         """A call that the query level gives a column to, if it may stand here."""
