@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from sqlengine.expr.nodes import LiftedCall, Subquery
 from sqlengine.plan.nodes import Limit, Plan
+from sqlengine.tree import walk
 from sqlengine.types import sql_name
 
 if TYPE_CHECKING:
@@ -132,7 +134,11 @@ class Relation:
         return self._session.explain(self._plan, kind)
 
     def _repr_html_(self) -> str:
-        """The first 20 rows, for notebooks."""
+        """The first 20 rows, for notebooks; the columns alone of a query that calls user functions or downloads, which
+        runs when it is asked to."""
+        if _calls_out(self._plan):
+            listed = "".join(f"<li>{html.escape(f.name)} {html.escape(sql_name(f.type))}</li>" for f in self.schema)
+            return f"<p>not run yet, as it calls user functions or downloads: <code>.show()</code></p><ul>{listed}</ul>"
         limited = Relation(self._session, Limit(self._plan, 21), tuple(self.columns), self._timeout)
         rows = limited.fetchall()
         heads = "".join(
@@ -147,3 +153,13 @@ class Relation:
 
     def __repr__(self) -> str:
         return f"Relation({', '.join(f'{f.name}: {f.type}' for f in self.schema)})"
+
+
+def _calls_out(plan: Plan) -> bool:
+    """Whether rows cost more than reading: user functions and downloads, in subqueries too."""
+    for node in walk(plan):
+        for root in node.exprs():
+            for expr in walk(root):
+                if isinstance(expr, LiftedCall) or (isinstance(expr, Subquery) and _calls_out(expr.plan)):
+                    return True
+    return False

@@ -279,3 +279,13 @@ def settings_rows(settings: Settings, memory_limit: str) -> list[dict[str, str]]
         kind, meaning = item.metadata["kind"], item.metadata["help"]
         rows.append({"name": item.name, "value": shown, "description": meaning, "type": kind})
     return rows
+
+
+def settings_markdown() -> str:
+    """The documentation of all settings, a table in Markdown."""
+    lines = ["| setting | type | default | meaning |", "| --- | --- | --- | --- |"]
+    for row in settings_rows(Settings(), "0"):
+        meaning = row["description"].replace("|", "\\|")
+        default = f"`{row['value']}`" if row["value"] else ""
+        lines.append(f"| `{row['name']}` | {row['type']} | {default} | {meaning} |")
+    return "\n".join(lines) + "\n"

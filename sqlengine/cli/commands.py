@@ -98,9 +98,16 @@ def quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
-@command(".help")
+@command(".help [settings]")
 def _help(runner: Runner, given: DotCommand) -> None:
-    """These lines."""
+    """These lines; or the documentation of all settings, in Markdown."""
+    if given.words:
+        from sqlengine.settings import settings_markdown
+
+        one_word(given, ("settings",))
+        runner.out.write(settings_markdown())
+        runner.out.flush()
+        return
     lines = {usage: (_COMMANDS[name].__doc__ or "").strip() for name, usage in _USAGE.items()}
     lines[_READ[0]] = _READ[1]
     size = max(map(len, lines))

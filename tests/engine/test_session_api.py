@@ -513,3 +513,28 @@ def test_import_is_light() -> None:
     code = f"import sys, sqlengine; print([m for m in {heavy} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout == "[]\n"
+
+
+def test_a_notebook_does_not_call_user_functions_to_show_a_relation(session: Session) -> None:
+    called = []
+
+    def touched(x: int) -> int:
+        called.append(x)
+        return x
+
+    session.udf(touched)
+    rows = "from range(3) r(i)"
+    for query in (f"select touched(i) as t {rows}", f"select (select max(touched(i)) {rows}) as t"):
+        shown = session.sql(query)._repr_html_()
+        assert "not run yet" in shown and "<li>t BIGINT</li>" in shown
+    assert called == []
+    assert session.sql("select touched(i) as t from range(3) r(i)").fetchall() == [(0,), (1,), (2,)]
+
+
+def test_the_documentation_of_settings_has_all_of_them(session: Session) -> None:
+    from sqlengine.settings import settings_markdown
+
+    text = settings_markdown()
+    for name in session.settings().column("name").to_pylist():
+        assert f"| `{name}` |" in text
+    assert "| `spill_codec` | text | `lz4` |" in text
