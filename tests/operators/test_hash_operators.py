@@ -159,6 +159,29 @@ def test_partial_then_final(keys: tuple[str, ...], capacity: int) -> None:
     assert canon(rows_of(got)) == canon(wanted)
 
 
+STATISTICS = [
+    *((name, ("f",)) for name in ("skewness", "kurtosis", "kurtosis_pop", "fsum", "favg", "var_samp")),
+    *((name, ("f", "p")) for name in ("corr", "covar_samp", "covar_pop", "regr_slope", "regr_intercept", "regr_r2")),
+    *((name, ("f", "p")) for name in ("regr_sxx", "regr_sxy", "regr_syy", "regr_avgx", "regr_avgy")),
+]
+
+
+@pytest.mark.parametrize("keys", [(), ("k",)])
+def test_states_of_statistics_merge(keys: tuple[str, ...]) -> None:
+    """Pieces of different sizes, each with its own states of the same groups."""
+    table = sample(3000, 20)
+    calls = [(name, args, pa.float64(), f"{name}({', '.join(args)})") for name, args in STATISTICS]
+    pieces = [table.slice(0, 300), table.slice(300, 1700), table.slice(2000)]
+    states = pa.concat_tables([run(aggregate(table, keys, calls, "partial"), [piece])[0] for piece in pieces])
+    got, _ = run(aggregate(table, keys, calls, "final"), [states])
+    names = ", ".join([*keys, *(sql for *_, sql in calls)])
+    wanted = oracle(f"select {names} from t {'group by ' + ', '.join(keys) if keys else ''}", t=table)
+    by_key = dict(zip([row[: len(keys)] for row in wanted], wanted, strict=True))
+    assert got.num_rows == len(wanted)
+    for row in rows_of(got):
+        assert row[len(keys) :] == pytest.approx(by_key[row[: len(keys)]][len(keys) :], rel=1e-6, abs=1e-9)
+
+
 def test_aggregate_of_no_rows() -> None:
     table = sample(0, 1)
     got, _ = run(aggregate(table, (), CALLS), [table])
