@@ -684,8 +684,10 @@ def _text_types(args: Sequence[Expr]) -> Types:
 def _array_to_string(call: Call, args: list[Any], rows: int, settings: Settings) -> Any:
     between = constant(args[1])
 
-    def one(items: list[str | None], *mark: str) -> str:
-        return (mark[0] if mark else str(between)).join(i for i in items if i is not None)
+    def one(items: list[str | None], *mark: str) -> str | None:
+        found = [item for item in items if item is not None]
+        # A list of nothing but NULLs has no text, as string_agg of them has none; an empty list has the empty one.
+        return (mark[0] if mark else str(between)).join(found) if found or not items else None
 
     return by_row(one, args if between is None else args[:1], rows, TEXT)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import decimal
+import re
 
 import pyarrow as pa
 from sqlglot import exp
@@ -18,6 +19,9 @@ INTERVAL_UNITS = {
     "second": "to_seconds", "millisecond": "to_milliseconds", "microsecond": "to_microseconds", "week": "to_weeks",
     "quarter": "to_quarters", "decade": "to_decades", "century": "to_centuries", "millennium": "to_millennia",
 }  # fmt: skip
+
+_DECIMAL = re.compile(r"[+-]?\d*\.\d+")
+_FRACTIONS = ("second", "sec", "millisecond", "ms", "msec")  # units that take fractions of a number
 
 
 def text_or_number(node: exp.Literal) -> Expr:
@@ -54,7 +58,11 @@ def interval(node: exp.Interval, location: Location | None) -> Literal | None:
     if not isinstance(node.this, exp.Literal):
         return None
     unit = node.args.get("unit")
-    words = f"{node.this.name} {unit.name}" if unit is not None else node.this.name
+    amount = node.this.name
+    if unit is not None and not node.args.get("fraction_in_string") and not unit.name.lower().startswith(_FRACTIONS):
+        # INTERVAL 1.5 DAY takes whole days; in one text, INTERVAL '1.5 days' is a day and twelve hours.
+        amount = amount.partition(".")[0] or "0" if _DECIMAL.fullmatch(amount) else amount
+    words = f"{amount} {unit.name}" if unit is not None else amount
     try:
         return Literal(INTERVAL, parse_interval(words))
     except (ValueError, OverflowError):

@@ -54,7 +54,34 @@ def bind_set_operation(binder: Binder, tree: exp.SetOperation, outer: Scope | No
         plan = plan if all_ else p.Distinct(plan)
     else:
         plan = p.SetOperation(left, right, kind, all_, keys)
-    return ordered(binder, tree, plan, names)
+    return ordered(binder, _order_by_outputs(tree, names), plan, names)
+
+
+def _order_by_outputs(tree: exp.SetOperation, names: Names) -> exp.SetOperation:
+    """ORDER BY t.a means the output column `a` where a side reads a table `t`."""
+    order = tree.args.get("order")
+    if order is None:
+        return tree
+    tables = {source.alias_or_name.lower() for side in _sides(tree) for source in _sources(side)}
+    known = {name.lower() for name in names}
+    for item in order.expressions:
+        column = item.this
+        if isinstance(column, exp.Column) and column.table.lower() in tables and column.name.lower() in known:
+            column.set("table", None)
+    return tree
+
+
+def _sides(tree: exp.Expression) -> list[exp.Expression]:
+    if isinstance(tree, exp.Subquery):
+        return _sides(tree.this)
+    if isinstance(tree, exp.SetOperation):
+        return [*_sides(tree.this), *_sides(tree.expression)]
+    return [tree]
+
+
+def _sources(side: exp.Expression) -> list[exp.Expression]:
+    clause = side.args.get("from_") or side.args.get("from")
+    return [part.this for part in (clause, *(side.args.get("joins") or ())) if part is not None]
 
 
 def with_types(binder: Binder, plan: p.Plan, types: list[pa.DataType]) -> p.Plan:

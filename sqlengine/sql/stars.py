@@ -12,6 +12,7 @@ from sqlglot import exp
 from sqlengine.errors import BindError, NotSupportedError
 from sqlengine.expr.nodes import ColumnRef, Expr
 from sqlengine.sql.consumed import check_consumed
+from sqlengine.sql.dialect import SqlengineDialect
 from sqlengine.sql.scope import Column, Scope
 from sqlengine.sql.select_item import Item
 from sqlengine.sql.unnest_items import struct_field, unnest_items
@@ -75,7 +76,7 @@ def output_name(node: exp.Expression) -> str:
         return str(node.name)
     if isinstance(node, exp.Anonymous) and node.name.lower() == "count" and not node.find(exp.Column, exp.Literal):
         return "count_star()"
-    return node.sql("duckdb", normalize_functions="lower")
+    return node.sql(SqlengineDialect, normalize_functions="lower")
 
 
 def _whole_star(node: exp.Expression) -> tuple[exp.Star, str | None, Callable[[str], bool] | None] | None:

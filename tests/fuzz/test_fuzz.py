@@ -115,6 +115,19 @@ def test_the_grammar_reaches_what_it_should() -> None:
         "intersect all",
         "filter",
         "limit",
+        " over (",
+        " exclude ",
+        "distinct on",
+        "with recursive",
+        "unnest(",
+        "lateral (",
+        "by name",
+        "string_agg",
+        "ignore nulls",
+        "qualify",
+        "materialized",
+        "interval",
+        "try_cast",
     ):
         assert any(word in text for text in texts), word
     assert len(set(texts)) > 490
