@@ -24,7 +24,7 @@ _LIMIT_SHARE = 0.8
 # What is resident beyond what operators reserve: code and Python objects that the first queries bring in, and the
 # slack of the allocators, which grows with what they hold. Measured: 10 MB and 8 %.
 _MARGIN_BYTES, _MARGIN_SHARE = 12 << 20, 0.08
-_LEAST_BUDGET = 1 << 20
+_LEAST_BUDGET = 64 << 10
 _UNLIMITED = 1 << 60  # cgroup v1 writes "no limit" as a huge number
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 
@@ -83,8 +83,8 @@ def margin(limit: int) -> int:
 
 
 def operator_budget(limit: int, baseline_rss: int) -> int:
-    """What operators may share: `limit` minus the process's weight at start minus the margin. At least 1 MiB, so that a
-    limit below that fails at admission, with the numbers in the message."""
+    """What operators may share: `limit` minus the process's weight at start minus the margin. At least 64 KiB, so that
+    a limit below that fails at admission, with the numbers in the message."""
     return max(_LEAST_BUDGET, limit - baseline_rss - margin(limit))
 
 

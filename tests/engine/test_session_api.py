@@ -23,6 +23,7 @@ import pytest
 
 import sqlengine
 from sqlengine import dbapi, errors
+from sqlengine.runtime.process_watch import limit_for
 from sqlengine.session import Session
 
 MODULE_ROWS = [{"m": 1}, {"m": 2}]
@@ -234,7 +235,7 @@ def test_a_lower_memory_limit_pushes_tables_to_disk(session: Session) -> None:
     session.sql("create table t as select i, i * 2 as j from range(1000000) r(i)")
     held = session.memory.used
     assert held > 1 << 20
-    session.sql(f"set memory_limit = '{session._weight + (34 << 20)}'")
+    session.sql(f"set memory_limit = '{limit_for(14 << 20, session._weight)}'")
     assert session.memory.capacity < 16 << 20
     assert session.memory.used <= session.memory.capacity
     assert session.sql("select sum(j) from t").fetchall() == [(Decimal(999999000000),)]

@@ -49,7 +49,7 @@ def test_default_limit_is_below_the_machine_and_says_why():
     assert 0 < found.bytes <= psutil.virtual_memory().total * 0.8 and found.source.startswith("80 % of")
     assert operator_budget(500 * MB, 100 * MB) == 348 * MB
     assert operator_budget(limit_for(77 * MB, 100 * MB), 100 * MB) - 77 * MB in range(3)
-    assert operator_budget(50 * MB, 100 * MB) == MB
+    assert operator_budget(50 * MB, 100 * MB) == MB // 16
 
 
 def test_rss_counts_children():
