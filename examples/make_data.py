@@ -1,4 +1,4 @@
-"""Makes the small data of the examples: a shop's customers (CSV) and orders (Parquet). Run it again to get the same files."""
+"""Makes the small data of the examples: a shop's customers (CSV) and orders (Parquet), the same files each time."""
 
 import csv
 import datetime

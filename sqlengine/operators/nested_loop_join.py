@@ -1,7 +1,7 @@
 """Joins without an equality: every row of one side against every row of the other, block by block.
 
 1. The build side is held (spillable, replayable).
-2. For each probe batch the build side is replayed; pairs are made in pieces that fit a batch and the condition is applied.
+2. For each probe batch the build side is replayed; pairs are made in pieces that fit a batch, and tested.
 3. Which probe rows (and build rows) have a match is remembered for the outer, semi, anti and mark kinds.
 
 Held: the build rows, one piece of pairs, flags for one probe batch and (kinds that give build rows) one per build row.

@@ -1,6 +1,7 @@
 """The value of an uncorrelated scalar subquery: exactly one row.
 
-Streaming, one task. The input's single row; a row of NULLs if there is none; an error if there are several. Memory: one batch.
+Streaming, one task. The input's single row; a row of NULLs if there is none; an error if there are several. Memory:
+one batch.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""TABLESAMPLE: each row with a probability (bernoulli), each batch with a probability (system), or a fixed number of rows.
+"""TABLESAMPLE: each row with a probability (bernoulli), each batch with one (system), or a fixed number of rows.
 
 Streaming for shares. A fixed number is reservoir sampling (Li, "Reservoir-sampling algorithms of time complexity
-O(n(1 + log(N/n)))", 1994, algorithm L) over row numbers: a row that enters the reservoir replaces a random one. Memory: two
-batches, and the reservoir, which must fit the budget.
+O(n(1 + log(N/n)))", 1994, algorithm L) over row numbers: a row that enters the reservoir replaces a random one. Memory:
+two batches, and the reservoir, which must fit the budget.
 """
 
 from __future__ import annotations

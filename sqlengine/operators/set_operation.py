@@ -1,8 +1,8 @@
 """INTERSECT and EXCEPT by counting: how often each distinct row occurs on either side.
 
 1. Rows of the left count in one state, rows of the right in another, in one aggregation keyed by all columns.
-2. A row is given out as often as the kind says: both sides (INTERSECT: once, ALL: the smaller count), or left without right
-   (EXCEPT: once if the right has none, ALL: the difference).
+2. A row is given out as often as the kind says: both sides (INTERSECT: once, ALL: the smaller count), or left without
+   right (EXCEPT: once if the right has none, ALL: the difference).
 
 This is `HashAggregate` over both sides with a side column, so it spills as that does. Held: as there.
 """

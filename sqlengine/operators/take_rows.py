@@ -1,6 +1,6 @@
 """LIMIT and OFFSET: skip some rows, give some, then stop the input.
 
-Streaming, order kept. Memory: one batch. Needs all rows in one task, because which rows come first is a matter of order.
+Streaming, order kept. Memory: one batch. Needs all rows in one task: which rows come first is a matter of order.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from sqlengine.settings import Settings
 
 @dataclass(frozen=True)
 class TakeRows(Operator):
-    """`count` None gives all rows after the offset; with `percent` the rows are held (spillable) to count them first."""
+    """`count` None gives all rows after the offset; with `percent` rows are held (spillable) to count them first."""
 
     count: int | None
     offset: int = 0

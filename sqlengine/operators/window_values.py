@@ -269,7 +269,7 @@ def _written_out(
     keys = sorted({*spec.args, *(c.key for c in spec.order_by), *([spec.filter] if spec.filter else [])})
     count = len(frames[0][0])
     sample = source.take(keys, pa.array([0], pa.int64()))
-    # The rows of the frames by number, their values, and the values in order. One batch of that is in the operator's room.
+    # The rows of the frames by number, their values, and the values in order: one batch of that has room.
     width = 20 + 3 * sample.nbytes
     limit = max(1, min(_EXPANDED_ROWS, batch_bytes // width))
     done = 0

@@ -217,7 +217,8 @@ def test_wrong_commands_have_a_place_and_a_hint() -> None:
     done = run("-c", "select 1;\n.mod csv")
     assert done.returncode == 1
     assert done.stderr == (
-        "<command>:2:1: error[unknown_command]: there is no command .mod\n  2 | .mod csv\n    | ^^^^\nhint: did you mean .mode?\n"
+        "<command>:2:1: error[unknown_command]: there is no command .mod\n  2 | .mod csv\n    | ^^^^\n"
+        "hint: did you mean .mode?\n"
     )
     assert run("-c", ".mode nonsense").returncode == 1
     assert run("-c", ".mode").stderr.startswith("<command>:1:1: error[usage]: write .mode FORMAT")
@@ -296,7 +297,10 @@ def test_echo_goes_to_standard_error() -> None:
 
 
 def test_help_and_version_are_light() -> None:
-    code = "import sys; from sqlengine.cli.main import main\ntry: main([%r])\nexcept SystemExit: pass\nprint([m for m in ('pyarrow', 'sqlglot', 'prompt_toolkit') if m in sys.modules])"
+    code = (
+        "import sys; from sqlengine.cli.main import main\ntry: main([%r])\nexcept SystemExit: pass\n"
+        "print([m for m in ('pyarrow', 'sqlglot', 'prompt_toolkit') if m in sys.modules])"
+    )
     for option in ("--version", "--help"):
         done = subprocess.run([sys.executable, "-c", code % option], capture_output=True, text=True, cwd=TOP)
         assert done.stdout.splitlines()[-1] == "[]"

@@ -34,9 +34,9 @@ select upper(s), lower(s), length(s), s || '!', substring(s, 2, 1), trim('  x ')
 select s like 'a%', s not like '%b%', s ilike 'A%', s like 'a!%c' escape '!' from t
 select case when i > 1 then 'big' when i < 0 then 'neg' else s end, coalesce(s, 'none'), nullif(i, 2) from t
 select i in (1, 2), i not in (1, null), i between 1 and 3, d not between 0 and 2 from t
-select cast(i as varchar), cast('12' as integer), try_cast('x' as integer), cast(d as double), cast(2.5 as integer) from t
+select cast(i as varchar), cast('12' as integer), try_cast('x' as integer), cast(d as double), cast(2.5 as int) from t
 select abs(i), round(f), floor(f), sqrt(4.0), greatest(i, 2), least(i, 2) from t
-select date '2024-01-31' + interval '1' month, date '2024-03-01' - date '2024-02-01', extract(year from date '2024-05-06')
+select date '2024-01-31' + interval '1' month, date '2024-03-01' - date '2024-02-01', year(date '2024-05-06')
 select count(*), count(i), sum(i), avg(d), min(s), max(s), bool_and(b), sum(d), min(f), max(d) from t
 select i, count(*), sum(f) from t group by i
 select count(*), sum(i) from t where i > 100

@@ -30,7 +30,7 @@ from sqlengine.settings import Settings
 from sqlengine.sql.decorrelate import decorrelate
 from tests.optimizer.plan_sql import rows
 
-I, B = pa.int64(), pa.bool_()
+INT, B = pa.int64(), pa.bool_()
 _COLUMNS = {"o": "abc", "t": "kvw", "e": "kvw"}
 
 
@@ -43,16 +43,16 @@ class T:
         keys = {c: f"{c}#{next(T.numbers)}" for c in _COLUMNS[name]}
         self.plan = p.Scan(DescribedTable(tuple(keys), 10.0), name, tuple(keys.items()))
         for column, key in keys.items():
-            setattr(self, column, ColumnRef(I, key))
-            setattr(self, column.upper(), OuterRef(I, key))
+            setattr(self, column, ColumnRef(INT, key))
+            setattr(self, column.upper(), OuterRef(INT, key))
 
 
 def call(name: str, *args: Expr) -> Call:
-    return Call(B if name not in ("add", "multiply") else I, name, args)
+    return Call(B if name not in ("add", "multiply") else INT, name, args)
 
 
 def lit(n: int) -> Literal:
-    return Literal(I, n)
+    return Literal(INT, n)
 
 
 def key(name: str) -> str:
@@ -68,7 +68,7 @@ def select(plan: p.Plan, *exprs: Expr) -> p.Plan:
 
 
 def agg(plan: p.Plan, name: str, *args: Expr, by: tuple[Expr, ...] = ()) -> p.Plan:
-    type_ = pa.decimal128(38, 0) if name == "sum" else (I if name in ("count", "count_star") else args[0].type)
+    type_ = pa.decimal128(38, 0) if name == "sum" else (INT if name in ("count", "count_star") else args[0].type)
     keys = tuple((key("g"), e) for e in by)
     return p.Aggregate(plan, keys, ((key(name), AggregateCall(type_, name, args)),))
 
@@ -101,8 +101,10 @@ def subqueries(o: T) -> dict[str, Subquery]:
     def t_where(kind: str) -> tuple[T, p.Plan]:
         t = T("t")
         test = {
-            "eq": call("eq", t.k, o.A), "lt": call("lt", t.k, o.A), "none": call("gt", t.k, lit(2)),
-            "expr": call("eq", call("add", t.k, lit(1)), o.A), "two": call("and", call("eq", t.k, o.A), call("le", t.w, o.C)),
+            "eq": call("eq", t.k, o.A),
+        "lt": call("lt", t.k, o.A), "none": call("gt", t.k, lit(2)),
+            "expr": call("eq", call("add", t.k, lit(1)), o.A),
+            "two": call("and", call("eq", t.k, o.A), call("le", t.w, o.C)),
             "only_outer": call("gt", o.A, lit(1)),
         }[kind]  # fmt: skip
         return t, where(t.plan, test)
@@ -134,7 +136,7 @@ def subqueries(o: T) -> dict[str, Subquery]:
         found[f"grouped-{kind}"] = scalar(agg(grouped, "sum", ref(grouped, 1)))
         t, plan = t_where(kind)
         window = p.Window(
-            plan, ((key("w"), WindowCall(I, "row_number", (), (), (SortKey(t.v), SortKey(t.w)), Frame())),)
+            plan, ((key("w"), WindowCall(INT, "row_number", (), (), (SortKey(t.v), SortKey(t.w)), Frame())),)
         )
         found[f"window-{kind}"] = scalar(agg(window, "sum", call("multiply", ref(window, 3), t.w)))
         (t, plan), (u, plan2) = t_where(kind), t_where("eq")
@@ -149,12 +151,12 @@ def subqueries(o: T) -> dict[str, Subquery]:
             found[f"{join}-join-{kind}"] = scalar(agg(joined, "sum", t.v if join != "right" else u.v))
         t, plan = t_where(kind)
         u = T("t")
-        deep = agg(where(u.plan, call("eq", u.k, t.K), call("ne", u.w, OuterRef(I, o.A.key, 2))), "count_star")
+        deep = agg(where(u.plan, call("eq", u.k, t.K), call("ne", u.w, OuterRef(INT, o.A.key, 2))), "count_star")
         found[f"nested-{kind}"] = scalar(agg(where(plan, call("ge", scalar(deep), lit(1))), "sum", t.v))
         (t, plan), u = t_where("eq"), T("t")
         deep_in = select(where(u.plan, call("eq", u.w, t.W)), u.k)
         found[f"nested-in-{kind}"] = scalar(
-            agg(where(plan, call("not", in_(OuterRef(I, o.C.key), deep_in))), "count_star")
+            agg(where(plan, call("not", in_(OuterRef(INT, o.C.key), deep_in))), "count_star")
         )
         t, plan = t_where(kind)
         name = key("cte")
@@ -162,7 +164,7 @@ def subqueries(o: T) -> dict[str, Subquery]:
         second = p.SharedRef(name, tuple((f.name, key("r"), f.type) for f in plan.schema))
         twice = agg(p.Join(first, second, "inner", call("lt", ref(first, 1), ref(second, 1))), "count_star")
         found[f"cte-{kind}"] = scalar(p.SharedPlan(name, plan, twice))
-    found["values"] = scalar(p.Values(((key("v"), I),), ((call("add", o.A, lit(1)),),)))
+    found["values"] = scalar(p.Values(((key("v"), INT),), ((call("add", o.A, lit(1)),),)))
     t = T("e")
     found["empty"] = scalar(agg(where(t.plan, call("eq", t.k, o.A)), "count_star"))
     return found
@@ -203,7 +205,8 @@ def test_scalar_in_filter(db, name: str) -> None:
 def _inner(o: T, correlation: str) -> tuple[T, p.Plan]:
     t = T("e" if correlation == "empty" else "t")
     test = {
-        "none": call("is_not_null", t.v), "nulls": call("le", t.w, lit(99)), "eq": call("eq", t.k, o.A), "lt": call("lt", t.k, o.A),
+        "none": call("is_not_null", t.v), "nulls": call("le", t.w, lit(99)), "eq": call("eq", t.k, o.A),
+        "lt": call("lt", t.k, o.A),
         "count": call("eq", t.k, o.A), "empty": call("eq", t.k, o.A),
     }[correlation]  # fmt: skip
     plan = where(t.plan, test)
@@ -231,7 +234,7 @@ def test_predicates(db, correlation: str, kind: str, place: str) -> None:
         case "negated":
             check(db, where(o.plan, call("not", sub)))
         case "value":
-            check(db, keep(o.plan, sub, Case(I, ((call("not", sub), lit(1)),), null_of(I))))
+            check(db, keep(o.plan, sub, Case(INT, ((call("not", sub), lit(1)),), null_of(INT))))
         case _:
             check(db, where(o.plan, call("or", call("not", sub), call("eq", o.a, lit(1)))))
 

@@ -67,7 +67,8 @@ def test_filters_over_two_joins(db, kinds: tuple[str, str]) -> None:
 
 def test_filters_through_grouping_and_union(db) -> None:
     t, u = T("t"), T("t")
-    union = p.Union((p.Project(t.plan, ((key("k"), t.k), (key("v"), t.v))), p.Project(u.plan, ((key("k"), u.w), (key("v"), u.v)))),
+    sides = ((t.plan, t.k, t.v), (u.plan, u.w, u.v))
+    union = p.Union(tuple(p.Project(plan, ((key("k"), k), (key("v"), v))) for plan, k, v in sides),
                     (k := key("k"), v := key("v")))  # fmt: skip
     grouped = agg(union, "sum", ref(union, 1), by=(ref(union, 0),))
     plan = where(grouped, call("gt", ref(grouped, 0), lit(1)))
