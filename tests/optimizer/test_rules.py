@@ -20,7 +20,7 @@ from sqlengine.plan import nodes as p
 from sqlengine.plan.keys import walk_all
 from sqlengine.settings import Settings
 from tests.optimizer.plan_sql import rows
-from tests.optimizer.test_decorrelate import I, T, agg, call, key, lit, ref, where
+from tests.optimizer.test_decorrelate import INT, T, agg, call, key, lit, ref, where
 
 S = Settings()
 
@@ -146,9 +146,9 @@ def test_columns_are_pruned_to_the_scan() -> None:
 def test_distinct_aggregates(db, by: int) -> None:
     t = T("t")
     calls = (
-        ("n#90001", AggregateCall(I, "count", (t.v,), True)),
+        ("n#90001", AggregateCall(INT, "count", (t.v,), True)),
         ("s#90002", AggregateCall(pa.decimal128(38, 0), "sum", (t.w,))),
-        ("c#90003", AggregateCall(I, "count_star", ())),
+        ("c#90003", AggregateCall(INT, "count_star", ())),
     )
     for table in (t.plan, where(t.plan, call("gt", t.v, lit(1000)))):
         plan = p.Aggregate(table, ((key("k"), t.k),)[:by], calls)
@@ -188,4 +188,4 @@ def test_deep_plans_and_expressions() -> None:
 
 def test_names_of_rules_are_unique() -> None:
     assert len({r.name for r in RULES}) == len(RULES)
-    assert Literal(I, 1) == lit(1)
+    assert Literal(INT, 1) == lit(1)
