@@ -166,7 +166,9 @@ class BuildSide:
         source = Rows(pa.schema([batch.schema.field(name) for name in theirs]))
         source.add(batch.select(theirs))
         columns = [*source.take(left, theirs), *self.rows.take(right, mine)]
-        mask = predicate_mask(residual, pa.RecordBatch.from_arrays(columns, [*theirs, *mine]), self.settings)
+        # A residual of constants reads no column, but has as many rows.
+        schema = pa.schema([pa.field(n, c.type) for n, c in zip([*theirs, *mine], columns, strict=True)])
+        mask = predicate_mask(residual, _batch(columns, schema, len(left)), self.settings)
         return left.filter(mask), right.filter(mask)
 
 
