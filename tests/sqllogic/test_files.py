@@ -1,4 +1,4 @@
-"""Every `.test` file under tests/sql, with the default settings; a subset of them in other ways too.
+"""Every `.test` file under tests/sql in every way; with batches of one row, which are slow, only a subset of them.
 
 `--matrix WAY` runs all files in that way.
 """
@@ -18,7 +18,8 @@ from tests.sqllogic.tables import arrow_tables
 FOLDER = Path(__file__).parents[1] / "sql"
 FILES = sorted(FOLDER.rglob("*.test"))
 SUBSET = {"joins", "aggregates", "subqueries", "windows", "order_limit"}
-OTHER_WAYS = ("floor", "batch1", "batch7", "rules-off", "threads4")
+SLOW_WAY = "batch1"
+WAYS = ("default", "floor", "batch7", "rules-off", "threads1", "threads4")
 
 
 @pytest.fixture(scope="module")
@@ -31,8 +32,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if chosen:
         cases = [(path, chosen) for path in FILES]
     else:
-        cases = [(path, "default") for path in FILES]
-        cases += [(path, way) for way in OTHER_WAYS for path in FILES if path.stem in SUBSET]
+        cases = [(path, way) for way in WAYS for path in FILES]
+        cases += [(path, SLOW_WAY) for path in FILES if path.stem in SUBSET]
     if "way" in metafunc.fixturenames:
         metafunc.parametrize("path,way", cases, ids=[f"{path.stem}-{way}" for path, way in cases])
 
