@@ -49,7 +49,7 @@ def measure(engine: str, job: Job, timeout: float) -> Measured:
     process.stdin.write(payload)
     process.stdin.close()
     process.stdin = None
-    peak = _watch(process, timeout)
+    peak = watch(process, timeout)
     stdout, stderr = process.communicate()
     last = stdout.strip().splitlines()[-1:]
     if process.returncode != 0 or not last:
@@ -65,7 +65,7 @@ def measure(engine: str, job: Job, timeout: float) -> Measured:
     )
 
 
-def _watch(process: subprocess.Popen[str], timeout: float) -> int | None:
+def watch(process: subprocess.Popen[str], timeout: float) -> int | None:
     """Largest resident memory of the tree until the process ends; None if it was killed for taking too long."""
     ends = time.monotonic() + timeout
     peak = 0
@@ -92,7 +92,7 @@ def _tree_rss(root: psutil.Process) -> int:
     return total
 
 
-def _high_water() -> int:
+def high_water() -> int:
     """Largest resident memory of this process so far (`ru_maxrss` also counts what the parent had before the exec)."""
     for line in Path("/proc/self/status").read_text().splitlines() if Path("/proc/self/status").exists() else ():
         if line.startswith("VmHWM:"):
@@ -100,7 +100,7 @@ def _high_water() -> int:
     return int(psutil.Process().memory_info().rss)
 
 
-def _cpu() -> float:
+def cpu_seconds() -> float:
     own, children = resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN)
     return own.ru_utime + own.ru_stime + children.ru_utime + children.ru_stime
 
@@ -111,15 +111,15 @@ def main() -> None:
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: job.threads])
     engine = prepare(request["engine"])
-    wall, cpu = time.perf_counter(), _cpu()
+    wall, cpu = time.perf_counter(), cpu_seconds()
     answer, error = None, None
     try:
         table = engine.run(job)
     except Exception as problem:
         table = None
         error = f"{type(problem).__name__}: {str(problem).strip().splitlines()[0] if str(problem).strip() else ''}"
-    wall, cpu = time.perf_counter() - wall, _cpu() - cpu
-    peak = _high_water()
+    wall, cpu = time.perf_counter() - wall, cpu_seconds() - cpu
+    peak = high_water()
     if table is not None:
         answer = fingerprint(table)
     print(json.dumps({"wall": wall, "cpu": cpu, "peak_rss": peak, "answer": answer, "error": error and error[:300]}))
