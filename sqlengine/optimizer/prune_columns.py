@@ -46,7 +46,11 @@ def _prune(plan: Plan, needed: set[str]) -> Plan:
             kept = [i for i, (key, _) in enumerate(plan.columns) if key in needed]
             rows = tuple(tuple(row[i] for i in kept) for row in plan.rows)
             return plans.Values(tuple(plan.columns[i] for i in kept), rows)
-        case plans.Filter() | plans.Sort() | plans.Unnest():
+        case plans.Unnest():
+            # The lists themselves end here, unless somebody above wants them: repeated for each element they are large.
+            made = _with_input(plan, needed | _read(plan.exprs()))
+            return restrict(made, [name for name in made.schema.names if name in needed])
+        case plans.Filter() | plans.Sort():
             needed_below = needed | _read(plan.exprs())
             return _with_input(plan, needed_below)
         case plans.Project():

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import pyarrow as pa
 
 from sqlengine.errors import InternalError, NotSupportedError
-from sqlengine.expr.nodes import ColumnRef, Expr, KeyMaker, SortKey
+from sqlengine.expr.nodes import ColumnRef, Expr, KeyMaker, SortKey, columns_of
 from sqlengine.operators.base import Operator
 from sqlengine.operators.concat_streams import ConcatStreams
 from sqlengine.operators.distinct_on import DistinctOn
@@ -64,6 +64,9 @@ class Lowering:
             case plans.Filter():
                 child = self.lower(plan.input)
                 return FilterRows((child,), child.schema, plan.predicate)
+            case plans.Project(input=plans.Unnest() as below) if table_call(below) is None:
+                read = {key for _, e in plan.columns for key in columns_of(e)}
+                return ProjectColumns((self._unnested(below, read),), plan.schema, plan.columns)
             case plans.Project():
                 return ProjectColumns((self.lower(plan.input),), plan.schema, plan.columns)
             case plans.Aggregate():
@@ -99,12 +102,7 @@ class Lowering:
             case plans.Unnest() if table_call(plan) is not None:
                 return lower_generator(self, plan)
             case plans.Unnest():
-                child, lists = self.with_columns(self.lower(plan.input), [e for _, e in plan.columns])
-                made = tuple((key, source) for (key, _), source in zip(plan.columns, lists, strict=True))
-                # Lists that only UNNEST reads are not carried along.
-                passed = [child.schema.field(f.name) for f in plan.input.schema]
-                fields = [plan.schema.field(i) for i in range(len(passed), len(plan.schema))]
-                return ExplodeRows((child,), pa.schema([*passed, *fields]), made, plan.outer, plan.ordinality)
+                return self._unnested(plan, set(plan.schema.names))
             case plans.Extend():
                 return lower_calls(self, plan)
             case plans.SharedPlan():
@@ -128,6 +126,14 @@ class Lowering:
         child, on = self.with_columns(self.lower(plan.input), plan.on or ())
         child, by = self.sort_columns(child, plan.order_by)
         return self.only(DistinctOn((child,), child.schema, tuple(dict.fromkeys(on)), by), plan.schema)
+
+    def _unnested(self, plan: plans.Unnest, wanted: set[str]) -> Operator:
+        """UNNEST with the columns beside the lists that are wanted; the others are not repeated."""
+        child, lists = self.with_columns(self.lower(plan.input), [e for _, e in plan.columns])
+        made = tuple((key, source) for (key, _), source in zip(plan.columns, lists, strict=True))
+        passed = [child.schema.field(f.name) for f in plan.input.schema if f.name in wanted]
+        fields = [plan.schema.field(i) for i in range(len(plan.input.schema), len(plan.schema))]
+        return ExplodeRows((child,), pa.schema([*passed, *fields]), made, plan.outer, plan.ordinality)
 
     def with_columns(self, child: Operator, exprs: Sequence[Expr]) -> tuple[Operator, tuple[str, ...]]:
         """The child with a column for each expression (those it has already are used as they are), and their keys."""
