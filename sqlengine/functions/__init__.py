@@ -8,6 +8,9 @@ from sqlengine.functions import (
     encodings,
     introspection,
     json_text,
+    list_lambdas,
+    list_sets,
+    list_shapes,
     lists,
     maps,
     math,
@@ -19,11 +22,13 @@ from sqlengine.functions import (
     time_formats,
     time_spans,
     urls,
+    vectors,
     windows,
 )
 
 __all__ = [
-    "aggregates", "arithmetic", "comparison", "dates", "encodings", "introspection", "json_text", "lists",
-    "maps", "math", "patterns", "session_values", "strings", "structs", "tables", "time_formats", "time_spans",
-    "urls", "windows",
+    "aggregates", "arithmetic", "comparison", "dates", "encodings", "introspection", "json_text",
+    "list_lambdas", "list_sets", "list_shapes", "lists", "maps", "math", "patterns", "session_values",
+    "strings", "structs", "tables", "time_formats", "time_spans",
+    "urls", "vectors", "windows",
 ]  # fmt: skip
