@@ -64,10 +64,12 @@ class RowTest:
 @dataclass(frozen=True)
 class ReadLimits:
     """The bounds of a batch while reading: at most `batch_rows` rows and about `batch_bytes` decoded bytes, at least
-    one row."""
+    one row. `keep(n)` asks for `n` bytes more (or gives them back, below 0) that spare reading the same bytes again
+    between two batches, beyond what `read_floor` tells."""
 
     batch_rows: int = 131072
     batch_bytes: int = 16 << 20
+    keep: Callable[[int], bool] = field(default=lambda n: n <= 0, compare=False)
 
 
 @runtime_checkable

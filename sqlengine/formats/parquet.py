@@ -14,7 +14,7 @@ Parallelism comes from splits, one reader per task. Footers are kept per process
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import cached_property
@@ -168,7 +168,11 @@ class ParquetSource:
             raise FileError(f"cannot read {path!r}: {error.strerror}") from None
         try:
             for group in groups:
-                yield from _GroupReader(file, layout, group, start, schema).batches(columns, tests, limits)
+                reader = _GroupReader(file, layout, group, start, schema, limits.keep)
+                try:
+                    yield from reader.batches(columns, tests, limits)
+                finally:
+                    reader.close()
                 start += layout.groups[group]
         finally:
             os.close(file)
@@ -203,8 +207,12 @@ def _held(layout: Layout, group: int, columns: Sequence[str]) -> list[int]:
 class _GroupReader:
     """The rows of one row group."""
 
-    def __init__(self, file: int, layout: Layout, group: int, start: int, schema: pa.Schema) -> None:
+    def __init__(
+        self, file: int, layout: Layout, group: int, start: int, schema: pa.Schema, keep: Callable[[int], bool]
+    ) -> None:
         self._file, self._layout, self._group, self._start, self._schema = file, layout, group, start, schema
+        self._keep = keep
+        self._kept: dict[str, int] = {}  # bytes of each reader that were asked for
         self._rows = layout.groups[group]
         self._readers: dict[str, ColumnReader] = {}
         self._window = self._rows
@@ -234,7 +242,7 @@ class _GroupReader:
                 continue
             low = high
             if high == self._rows:
-                self._readers.clear()
+                self.close()
             if isinstance(found, int):
                 for at in range(0, found, limits.batch_rows):
                     yield empty_rows(min(limits.batch_rows, found - at))
@@ -316,8 +324,23 @@ class _GroupReader:
             if self._window >= self._rows:
                 self._readers.pop(name, None)  # read once: its bytes are not needed any more
             elif self._resting:
-                reader.rest()
+                self._rest(name, reader)
         return found
+
+    def _rest(self, name: str, reader: OwnColumn) -> None:
+        """Keep what the next window needs again, if there is room for it."""
+        held = reader.nbytes
+        if self._keep(held - self._kept.get(name, 0)):
+            self._kept[name] = held
+        else:
+            reader.rest()
+            self._keep(reader.nbytes - self._kept.pop(name, 0))
+
+    def close(self) -> None:
+        """Let go of everything."""
+        self._readers.clear()
+        self._keep(-sum(self._kept.values()))
+        self._kept.clear()
 
     def _open(self, name: str) -> ColumnReader:
         layout = self._layout

@@ -160,6 +160,13 @@ class OwnColumn:
             self._decoder.set_dictionary(self._values(self._coder)[1], self._coder[4])
         self._awake = True
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes that are held until the next read."""
+        held = 0 if self._held is None else self._held.size
+        words = 0 if self._dictionary is None else self._dictionary.nbytes
+        return int(held + words + self._decoder.nbytes)
+
     def rest(self) -> None:
         """Let go of all bytes until the next read, which has to read them again."""
         if not self._huge:
@@ -260,6 +267,8 @@ class OwnColumn:
             levels, values = self._values(header)
             self._decoder.load(levels, values, end - first, header[5] in _CODED)
             self._current = (place, -1)
+            if len(self._pages) == 1:
+                self._held = None  # all of it is in the decoder
 
     def _parts(self, low: int, high: int) -> Iterator[tuple[int, int, Callable[[], None]]]:
         """Pages, or pieces of huge ones, that hold rows from `low` to `high`: first row, end, and what loads it."""

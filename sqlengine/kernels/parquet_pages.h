@@ -205,7 +205,10 @@ struct Page {
     const uint8_t* values = nullptr;
     bool coded = false;
     int64_t rows = 0, present = 0;
-    std::vector<int32_t> codes, levels, place, starts;
+    std::vector<int32_t> codes, place, starts;
+
+    // Beside the buffers it looks into.
+    int64_t nbytes() const { return 4 * (int64_t)(words.capacity() + codes.capacity() + place.capacity() + starts.capacity()); }
 
     bool text_places(const uint8_t* p, int64_t size, int64_t n, std::vector<int32_t>& found) {
         found.resize(n + 1);
@@ -249,7 +252,7 @@ struct Page {
         rows = present = count;
         place.clear();
         if (nullable && level != nullptr) {
-            levels.resize(count);
+            std::vector<int32_t> levels(count);
             if (!unpack_hybrid(level, level + level_size, 1, count, levels.data())) return false;
             present = 0;
             for (int64_t i = 0; i < count; i++) present += levels[i] != 0;

@@ -29,6 +29,7 @@ cdef extern from "parquet_pages.h" nogil:
         int out
         cbool nullable
         int64_t entries, rows, present
+        int64_t nbytes()
         int64_t dictionary_bytes()
         void write_dictionary(uint8_t* to, int32_t* offsets)
         cbool coded
@@ -190,6 +191,12 @@ cdef class PageDecoder:
     def entries(self):
         return self.page.entries
 
+    @property
+    def nbytes(self):
+        """Bytes held for the page and the dictionary."""
+        cdef int64_t held = 0 if self.held is None else self.held.size
+        return self.page.nbytes() + held + (0 if self.words is None else self.words.size)
+
     def load(self, levels, data, int64_t rows, bint coded):
         """Make a page current; `levels` are the bytes of its definition levels (None without)."""
         cdef const uint8_t* level = NULL
@@ -204,7 +211,7 @@ cdef class PageDecoder:
             good = self.page.load(level, level_size, p, size, rows, coded)
         if not good:
             raise CorruptPage("its values do not fit its header")
-        self.held = data
+        self.held = None if coded else data  # codes have been unpacked
 
     def begin(self, int64_t rows, bint as_codes, int64_t limit, int64_t guess):
         """Start a column of `rows` rows. Of texts: at most `limit` bytes, `guess` to begin with."""

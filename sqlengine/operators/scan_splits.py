@@ -57,6 +57,8 @@ class ScanSplits(Operator):
             tests, others = tests[len(alike) :], parts
         else:
             others = [part for part in parts if part not in simple]
+        reservation = task.reservation(self)
+        reservation.grow(max(0, reservation.floor - reservation.size))  # what decoding takes
         for split in task.take(self, lambda: self.source.splits([name for name, _ in self.columns], self.bounds)):
             task.position = split.index
             left = self.limit
@@ -76,7 +78,20 @@ class ScanSplits(Operator):
         size = task.settings.batch_bytes
         if task.memory.pool.slow:
             size = max(size // 4, min(size, _SLOW_BATCH))
-        limits = ReadLimits(task.settings.batch_rows, size)
+        reservation = task.reservation(self)
+        kept = 0
+
+        def keep(n: int) -> bool:
+            """Pages that are held from batch to batch: with room for them nothing is decompressed twice."""
+            nonlocal kept
+            if n <= 0:
+                reservation.shrink(-n)
+            elif task.memory.pool.slow or not reservation.try_grow(n):
+                return False
+            kept += n
+            return True
+
+        limits = ReadLimits(task.settings.batch_rows, size, keep)
         needed = {key for part in others for key in columns_of(part)}
         read = [(name, key) for name, key in self.columns if key in needed or key in self.schema.names]
         if selective is None:
