@@ -310,6 +310,12 @@ class HashJoin(Operator):
             return [SINGLE, SINGLE]
         return [Distribution("hash", self.probe_keys), Distribution("hash", self.build_keys)]
 
+    def gives(self, inputs: Sequence[Distribution]) -> Distribution:
+        # Build rows without a match have NULL for the columns of the probe side, wherever they are.
+        if self.kind in ("build_outer", "full") and inputs[0].kind == "hash":
+            return ANY
+        return inputs[0]
+
     def describe(self) -> str:
         pairs = ", ".join(f"{a} = {b}" for a, b in zip(self.probe_keys, self.build_keys, strict=True))
         how = "shared table" if self.shared else "partitioned"

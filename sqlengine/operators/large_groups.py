@@ -59,6 +59,7 @@ class Room:
     settings: Settings
     owner: str
     spilled_bytes: int = 0
+    open: PagedRows | None = None  # the pages of the group
 
     def pages(self, schema: pa.Schema) -> PagedRows:
         # Sorting and values need room beside the pages.
@@ -74,8 +75,15 @@ class Room:
             self.spilled_bytes += runs.spilled_bytes
             runs.close()
 
+    def _found(self, size: int) -> bool:
+        """Take bytes for a value: the pages of its group give way to it, then finished stages."""
+        while not self.reservation.try_grow(size):
+            if not (self.open is not None and self.open.spill()) and not self.reservation.evict_others():
+                return False
+        return True
+
     def grow(self, spec: AggregateSpec, size: int, total: int) -> None:
-        if total > _MOST or not self.reservation.try_grow(size):
+        if total > _MOST or not self._found(size):
             limit = "what one value can hold" if total > _MOST else "the memory that the limit leaves"
             raise MemoryLimitError(
                 f"the value of {spec.name} for one group has more than {format_bytes(total)}, which is beyond {limit}",
@@ -91,7 +99,7 @@ class PagedGroup:
         self._key_names = keys
         self._room = room
         self._columns = columns or schema.names[:1]
-        self.pages = room.pages(pa.schema([schema.field(name) for name in self._columns]))
+        self.pages = room.open = room.pages(pa.schema([schema.field(name) for name in self._columns]))
 
     def add(self, batch: pa.RecordBatch) -> None:
         if not self.keys:
@@ -112,6 +120,7 @@ class PagedGroup:
 
     def close(self) -> None:
         self._room.spilled_bytes += self.pages.spilled_bytes
+        self._room.open = None
         self.pages.close()
 
 
@@ -196,43 +205,73 @@ def _first_rows(spec: AggregateSpec, rows: Batches) -> Batches:
 
 
 def _gathered(spec: AggregateSpec, rows: Batches, room: Room) -> pa.Array:
-    """A list or a text of all values."""
-    parts: list[pa.Array] = []
-    texts: list[bytes] = []
+    """A list or a text of all values. Its parts go away while they are copied to their place, so that a text, or a list
+    of plain numbers, is held once; other elements twice."""
+    parts: list[pa.Buffer] = []
+    columns: list[pa.Array] = []
+    text = spec.name in TEXTS
+    plain = text or _is_plain(spec.arg_types[0])
     between: bytes | None = None
     held = total = count = 0
     try:
         for batch in rows:
             column = batch.column(spec.args[0])
-            if spec.name in TEXTS:
+            if text:
                 if between is None:
                     own = batch.column(spec.args[1])[0].as_py() if len(spec.args) > 1 else separator(spec)
                     if own is None:
                         return pa.nulls(1, spec.type)
                     between = str(own).encode()
-                size = 2 * (column.nbytes + len(column) * len(between))
+                size = column.nbytes + len(column) * len(between)
             else:
-                size = 2 * column.nbytes
-            total += size // 2
+                size = column.nbytes
+            plain = plain and (text or not column.null_count)
+            total += size
             count += len(column)
-            room.grow(spec, size, max(total, count))
-            held += size
+            room.grow(spec, size if plain else 2 * size, max(total, count))
+            held += size if plain else 2 * size
             if between is not None:
                 whole = pa.ListArray.from_arrays(pa.array([0, len(column)], pa.int32()), column.cast(pa.string()))
-                texts.append(pc.binary_join(whole, between.decode())[0].as_buffer().to_pybytes())
+                if parts:
+                    parts.append(pa.py_buffer(between))
+                parts.append(pc.binary_join(whole, between.decode())[0].as_buffer())
             else:
                 # A copy: the batch has other columns too.
-                parts.append(pa.concat_arrays([column, column.slice(0, 0)]))
+                columns.append(pa.concat_arrays([column, column.slice(0, 0)]))
         if between is not None:
-            data = pa.py_buffer(between.join(texts))
-            offsets = pa.array([0, data.size], pa.int32()).buffers()[1]
-            return pa.Array.from_buffers(pa.string(), 1, [None, offsets, data])
-        if not parts:
+            data = _moved(parts)
+            return pa.Array.from_buffers(
+                pa.string(), 1, [None, pa.array([0, data.size], pa.int32()).buffers()[1], data]
+            )
+        if not columns:
             return pa.nulls(1, spec.type)
-        items = pa.concat_arrays(parts)
+        if plain:
+            parts = [column.buffers()[1].slice(0, column.nbytes) for column in columns]
+            columns.clear()
+            items = pa.Array.from_buffers(spec.arg_types[0], count, [None, _moved(parts)])
+        else:
+            items = pa.concat_arrays(columns)
         return pa.ListArray.from_arrays(pa.array([0, len(items)], pa.int32()), items, type=spec.type)
     finally:
         room.reservation.shrink(held)
+
+
+def _is_plain(type_: pa.DataType) -> bool:
+    """Whether values are so many bytes each, in one buffer."""
+    t = pa.types
+    return bool(t.is_integer(type_) or t.is_floating(type_) or t.is_date(type_) or t.is_timestamp(type_))
+
+
+def _moved(parts: list[pa.Buffer]) -> pa.Buffer:
+    """The parts one after the other; each is let go when it has been copied."""
+    whole = pa.allocate_buffer(sum(part.size for part in parts))
+    at = 0
+    with memoryview(whole) as view:
+        while parts:
+            part = parts.pop(0)
+            view[at : at + part.size] = memoryview(part)
+            at += part.size
+    return whole
 
 
 def _counted_value(spec: AggregateSpec, rows: Batches, room: Room) -> pa.Array:

@@ -42,11 +42,23 @@ class PagedRows:
             self._held += size
             self._pages.append(page)
             return
+        self._pages.append(self._written(page))
+
+    def _written(self, page: pa.RecordBatch) -> Block:
         if self._file is None:
             self._file = self._spill.file(self._owner, self.schema)
         block = self._file.append(page)
         self.spilled_bytes += block.length
-        self._pages.append(block)
+        return block
+
+    def spill(self) -> int:
+        """Write what is in memory, also while it is being read; bytes freed. Further pages go to disk at once."""
+        for number, page in enumerate(self._pages):
+            if not isinstance(page, Block):
+                self._pages[number] = self._written(page)
+        freed, self._held = self._held, 0
+        self._reservation.shrink(freed)
+        return freed
 
     @property
     def rows(self) -> int:

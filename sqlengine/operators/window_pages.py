@@ -194,6 +194,8 @@ class PagedPartition(WindowSource):
         return [pa.concat_arrays(columns).take(back) for columns in zip(*parts, strict=True)]
 
     def take(self, keys: Sequence[str], positions: pa.Array) -> pa.RecordBatch:
+        if not len(positions):
+            return self._page(0).rows.select(keys).slice(0, 0)
         pages, rows = places_of(positions, self._firsts)
         rows = pc.if_else(pc.less(rows, 0), pa.scalar(None, pa.int32()), rows)
         if rows.null_count and rows.null_count < len(rows):

@@ -49,10 +49,22 @@ def table_bytes(build: StageInput) -> float:
 
 
 def partitioned(join: HashJoin, settings: Settings) -> Operator:
-    """Both sides exchanged by their keys, each task with a table of its own that can spill."""
+    """Both sides exchanged by their keys, each task with a table of its own that can spill. Its rows are spread as they
+    were before, as what is above the join was planned for that."""
     probe, build = join.inputs
+    before = spread(probe)
+    if before.kind == "single":
+        return replace(join, shared=False)
     sides = (
         Exchange((probe,), probe.schema, Distribution("hash", join.probe_keys), settings.partitions),
         Exchange((build,), build.schema, Distribution("hash", join.build_keys), settings.partitions),
     )
-    return replace(join, inputs=sides, shared=False)
+    joined = replace(join, inputs=sides, shared=False)
+    if before.kind == "hash" and set(before.keys) <= set(joined.schema.names):
+        return Exchange((joined,), joined.schema, before, settings.partitions)
+    return joined
+
+
+def spread(root: Operator) -> Distribution:
+    """How the rows of a plan that has its exchanges are spread."""
+    return root.gives([spread(child) for child in root.inputs])

@@ -267,6 +267,10 @@ class Reservation:
             hint="raise memory_limit, or lower threads, batch_rows or batch_bytes",
         )
 
+    def evict_others(self) -> bool:
+        """Write one finished stage to disk; false when there is none in memory."""
+        return self._pool.evict()
+
     def try_resize(self, n: int) -> bool:
         if n >= self.size:
             return self.try_grow(n - self.size)
