@@ -340,17 +340,18 @@ def conjuncts(expr: Expr) -> list[Expr]:
     return [] if expr == TRUE else [expr]
 
 
-def columns_of(expr: Expr) -> set[str]:
-    """The keys of all columns that the expression reads (lambda parameters excepted)."""
-    found: set[str] = set()
-
-    def visit(node: Expr, hidden: frozenset[str]) -> None:
-        if isinstance(node, ColumnRef) and node.key not in hidden:
-            found.add(node.key)
-        if isinstance(node, Lambda):
-            hidden = hidden | {name for name, _ in node.params}
-        for child in node.children():
-            visit(child, hidden)
-
-    visit(expr, frozenset())
+def columns_of(expr: Expr) -> frozenset[str]:
+    """The keys of all columns that the expression reads (lambda parameters excepted). Computed once per node and kept
+    beside its fields, where equality does not see it."""
+    found: frozenset[str] | None = expr.__dict__.get("_columns")
+    if found is None:
+        found = _NO_COLUMNS.union(*map(columns_of, expr.children()))
+        if isinstance(expr, ColumnRef):
+            found = frozenset((expr.key,))
+        elif isinstance(expr, Lambda):
+            found -= {name for name, _ in expr.params}
+        expr.__dict__["_columns"] = found
     return found
+
+
+_NO_COLUMNS: frozenset[str] = frozenset()

@@ -29,11 +29,20 @@ def estimate(plan: Plan, held: Mapping[str, Stats] | None = None) -> Stats:
     return with_bytes(_estimate(plan, held or {}), plan.schema)
 
 
+def _scanned(plan: plans.Scan) -> Stats:
+    """Rules ask about the same scan again and again, so what it says is kept beside the node's fields."""
+    found: Stats | None = plan.__dict__.get("_stats")
+    if found is None:
+        raw = plan.source.stats([name for name, _ in plan.columns])
+        found = filtered(table_stats(raw, plan.columns), plan.filters)
+        plan.__dict__["_stats"] = found
+    return found
+
+
 def _estimate(plan: Plan, held: Mapping[str, Stats]) -> Stats:
     match plan:
         case plans.Scan():
-            raw = plan.source.stats([name for name, _ in plan.columns])
-            return filtered(table_stats(raw, plan.columns), plan.filters)
+            return _scanned(plan)
         case plans.Values():
             return Stats(float(len(plan.rows)), 0.0, {}, "actual")
         case plans.TableFunction():

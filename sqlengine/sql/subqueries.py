@@ -311,7 +311,7 @@ def _join(node: plans.Join, maker: KeyMaker) -> Plan:
     return restrict(changed, node.schema.names)
 
 
-def _reads(expr: Expr) -> set[str]:
+def _reads(expr: Expr) -> frozenset[str]:
     found = columns_of(expr)
     for node in walk(expr):
         if isinstance(node, Subquery):
