@@ -157,6 +157,14 @@ class Catalog:
             else:
                 self._variables[name] = value
 
+    def copy(self) -> Catalog:
+        """One with the same entries; changes of either are not seen by the other."""
+        made = Catalog()
+        with self._lock:
+            made._entries, made._macros = dict(self._entries), dict(self._macros)
+            made._prepared, made._variables = dict(self._prepared), dict(self._variables)
+        return made
+
     def clear(self) -> None:
         with self._lock:
             self._entries.clear()

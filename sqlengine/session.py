@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any, Self
 
 import pyarrow as pa
 
@@ -28,7 +28,7 @@ from sqlengine.physical.distribute import distribute
 from sqlengine.physical.explain import analyzed_text, logical_text, physical_text
 from sqlengine.physical.explain_memory import explain_measured_memory, explain_memory
 from sqlengine.physical.fit import resolved
-from sqlengine.physical.forecast import Planner, forecast
+from sqlengine.physical.forecast import MemoryForecast, Planner, forecast
 from sqlengine.physical.lower import lower
 from sqlengine.plan.nodes import Plan
 from sqlengine.relation import Relation
@@ -45,6 +45,9 @@ from sqlengine.sql.decorrelate import decorrelate
 from sqlengine.sql.parse import Parsed, parse
 from sqlengine.statement_runner import Surroundings, as_table, function_table, run_statement
 from sqlengine.user_functions import UserFunctions
+
+if TYPE_CHECKING:
+    from sqlengine.dry_run import PlannedQuery
 
 
 @dataclass(frozen=True)
@@ -305,11 +308,42 @@ class Session:
 
     # running
 
+    @property
+    def weight(self) -> int:
+        """Resident bytes of the process before any work."""
+        return self._weight
+
+    def forecast(self, plan: Plan, settings: Settings | None = None) -> MemoryForecast:
+        """What a bound plan will take; `settings` may differ from those of the session."""
+        chosen = settings or self._settings
+        return forecast(self.planner(plan), chosen, chosen.memory_limit or self._guard.limit, self._weight)
+
+    def dry_run(
+        self,
+        query: str,
+        params: Params = None,
+        *,
+        tables: Mapping[str, Any] | None = None,
+        capture: bool = True,
+        source: str = "<command>",
+    ) -> list[PlannedQuery]:
+        """Bind and forecast every query of a script, in order; arguments as those of `sql`. Nothing is read, written
+        or changed."""
+        from sqlengine.dry_run import DrySession
+
+        statements = parse(query, source)
+        with DrySession.like(self) as dry:
+            around = self._surroundings(statements, params, tables, capture, None)
+            for parsed in statements:
+                dry._statement(parsed, around)
+            return dry.planned
+
     def run(
         self, plan: Plan, relation: Relation | None = None, timeout: float | None = None
     ) -> Iterator[pa.RecordBatch]:
         """Optimize and run a bound plan; the batches have the plan's keys as column names."""
         context = self._context(timeout)
+        self._refuse_over(plan, context.settings)
         started = time.perf_counter()
         rows = 0
         spilled = self._spill.written
@@ -334,6 +368,19 @@ class Session:
                     "memory_limit": self._guard.limit,
                     "spilled": self._spill.written - spilled,
                 }
+
+    def _refuse_over(self, plan: Plan, settings: Settings) -> None:
+        """MemoryLimitError if the query is predicted to take more than `fail_over_memory`."""
+        if not settings.fail_over_memory:
+            return
+        found = self.forecast(plan)
+        if found.peak > settings.fail_over_memory:
+            raise MemoryLimitError(
+                f"the query is predicted to take {format_bytes(found.peak)}, over fail_over_memory of "
+                f"{format_bytes(settings.fail_over_memory)}",
+                code="over_memory",
+                hint="a lower memory_limit makes it spill; EXPLAIN MEMORY shows what takes it",
+            )
 
     def _operators(self, plan: Plan, settings: Settings) -> Operator:
         logical = optimize(decorrelate(plan), settings)
@@ -362,7 +409,7 @@ class Session:
             case "memory":
                 chosen = settings or self._settings
                 limit = chosen.memory_limit or self._guard.limit
-                return explain_memory(self._planner(plan), chosen, limit, self._weight, format)
+                return explain_memory(self.planner(plan), chosen, limit, self._weight, format)
             case "analyze" | "analyze memory":
                 spilled = self._spill.written
                 with self._guard.watching(context.cancel) as peaks:
@@ -371,11 +418,8 @@ class Session:
                 profile = context.profile
                 if kind == "analyze":
                     return analyzed_text(profile.stages, profile.metrics)
-                chosen = settings or self._settings
-                limit = chosen.memory_limit or self._guard.limit
-                predicted = forecast(self._planner(plan), chosen, limit, self._weight)
                 return explain_measured_memory(
-                    predicted,
+                    self.forecast(plan, settings),
                     profile.stages,
                     profile.metrics,
                     profile.outputs,
@@ -387,7 +431,7 @@ class Session:
             f"unknown kind of plan {kind!r}", hint="one of logical, physical, memory, analyze, analyze memory"
         )
 
-    def _planner(self, plan: Plan) -> Planner:
+    def planner(self, plan: Plan) -> Planner:
         """Operators for other settings; planned again only when something that planning looks at has changed."""
         made: dict[tuple[object, ...], Operator] = {}
 
@@ -419,7 +463,7 @@ class Session:
         if self._closed:
             raise InterfaceError("the session is closed", code="session_closed")
 
-    def __enter__(self) -> Session:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *error: object) -> None:

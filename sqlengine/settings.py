@@ -141,6 +141,9 @@ class Settings:
     memory_limit: int = _setting(
         0, _memory, "Bound on the resident memory of the process tree. 0: 80 % of machine or cgroup.", "bytes"
     )
+    fail_over_memory: int = _setting(
+        0, parse_bytes, "A query predicted to take more resident memory is refused before it runs. 0: none is.", "bytes"
+    )
     threads: int = _setting(
         0,
         _integer(1),

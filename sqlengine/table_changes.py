@@ -224,7 +224,7 @@ def update_rows(run: Running, statement: s.UpdateRows) -> Relation:
     count = table.source.rows
     if statement.where is not None:
         counted = run.bind(matching_count(table.name, statement.alias, statement.where))
-        count = run.relation(counted).fetchall()[0][0]
+        count = sum(batch.column(0)[0].as_py() for batch in run.relation(counted).batches())
     bound = run.bind(updated_rows(statement, table.source.schema.names))
     plan = _cast(bound.plan, table.source.schema.types, run)
     _put(run, table, _stores(_stored(run, plan, table.name, _required(table))))

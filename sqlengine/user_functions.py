@@ -43,6 +43,11 @@ class UserFunctions:
         self._functions[definition.name] = definition
         return definition
 
+    def copy(self) -> UserFunctions:
+        made = UserFunctions()
+        made._functions = dict(self._functions)
+        return made
+
     def find(self, name: str) -> UserFunction | None:
         return self._functions.get(name.lower())
 

@@ -12,7 +12,7 @@ LAYERS = [
     {"cli"},
     {
         "session", "relation", "dbapi", "statement_runner", "table_changes", "summary", "catalog", "parameters",
-        "caller_names", "text_box", "value_text",
+        "caller_names", "text_box", "value_text", "dry_run", "testing",
     },
     {"backends"}, {"sql", "optimizer", "physical"}, {"plan", "operators"},
     {"functions", "formats"}, {"expr"}, {"runtime"}, {"kernels"}, {"errors", "settings", "types", "tree"},

@@ -13,6 +13,7 @@ examples:
   sqlengine -m 512MB report.sql -o report.csv
   sqlengine -v since=2024-01-01 -c "select * from 'log.csv' where day >= \\$since::date"
   echo "select 42" | sqlengine --json
+  sqlengine --dry-run --fail-over-memory 1GB job.sql
 
 exit codes:
   0 ok   1 SQL or execution error   2 usage, configuration, missing file   3 backend cannot start   4 timeout
@@ -107,6 +108,10 @@ def parser() -> argparse.ArgumentParser:
         control, "--on-error", choices=("stop", "continue"), default="stop", help="after a statement that fails (stop)"
     )
     option(control, "--timeout", type=_seconds, metavar="SECONDS", help="end everything after this time")
+    option(control, "--dry-run", action="store_true", help="bind every statement and show what its queries would take")
+    option(
+        control, "--fail-over-memory", metavar="SIZE", help="exit 5 before a query predicted to take more memory runs"
+    )
     report = made.add_argument_group("report")
     option(report, "--stats", action="store_true", help="one JSON line on standard error at the end")
     option(report, "--error-format", choices=("text", "json"), default="text", help="how errors are shown")

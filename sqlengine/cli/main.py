@@ -136,16 +136,17 @@ def _script(path: str) -> list[Any]:
 
 @contextlib.contextmanager
 def _session(options: argparse.Namespace) -> Iterator[Session]:
-    from sqlengine import connect
+    from sqlengine.dry_run import DrySession
+    from sqlengine.session import Session
 
     settings: dict[str, Any] = dict(options.option)
-    for name in ("memory_limit", "threads", "spill_dir", "spill_limit"):
+    for name in ("memory_limit", "threads", "spill_dir", "spill_limit", "fail_over_memory"):
         if getattr(options, name) is not None:
             settings[name] = getattr(options, name)
     config = options.config
     if config is None and not options.no_init and os.path.exists(_user_file("config.toml")):
         config = _user_file("config.toml")
-    with connect(config=config, **settings) as session:
+    with (DrySession if options.dry_run else Session)(config=config, **settings) as session:
         for place in options.udf:
             session.load(place)
         yield session

@@ -19,6 +19,7 @@ from sqlengine.cli.commands import Leave, run_command
 from sqlengine.cli.pager import Kept, paged
 from sqlengine.cli.render import Look, Out, error_json, render
 from sqlengine.cli.script import DotCommand, Item
+from sqlengine.dry_run import DrySession
 from sqlengine.errors import (
     BackendError,
     Error,
@@ -126,7 +127,8 @@ class Runner:
     def step(self, item: Item) -> None:
         """One statement or command."""
         if isinstance(item, DotCommand):
-            run_command(self, item)
+            if not isinstance(self.session, DrySession):
+                run_command(self, item)
             return
         if self.echo:
             print(item.sql + ";", file=sys.stderr)
@@ -134,10 +136,23 @@ class Runner:
         self.statement = item.sql
         start = time.perf_counter()
         relation = self._statement(item)
+        if isinstance(self.session, DrySession):
+            self._planned(self.session)
+            return
         if not relation.is_status:
             self._result(relation)
         if self.timer:
             print(f"{time.perf_counter() - start:.3f} s", file=sys.stderr)
+
+    def _planned(self, session: DrySession) -> None:
+        """What a dry run found of the last statement: text, or a line of JSON for each query."""
+        for query in session.planned:
+            text = json.dumps(query.document()) if self.look.format in ("json", "jsonl") else query.text()
+            self.out.write(text + "\n")
+            if not query.allowed:
+                self.failed = self.failed or exit_code(MemoryLimitError(""))
+        session.planned.clear()
+        self.out.flush()
 
     def _statement(self, parsed: Parsed) -> Relation:
         left = None

@@ -132,6 +132,33 @@ def verdict_text(found: MemoryForecast, least: int | None) -> str:
     return "needs more than any limit" if least is None else f"needs a memory_limit of at least {_megabytes(least)}"
 
 
+def verdict_line(found: MemoryForecast, least: int | None) -> str:
+    """The verdict with the numbers that it rests on."""
+    needed = "" if least is None or found.verdict == "refused" else f", runs from a limit of {_megabytes(least)}"
+    return (
+        f"{verdict_text(found, least)}: predicted peak {format_bytes(found.peak)} of {format_bytes(found.limit)}, "
+        f"spill {format_bytes(found.spill)}{needed}"
+    )
+
+
+def forecast_document(found: MemoryForecast, least: int | None) -> dict[str, Any]:
+    """What is predicted of the whole query, for programs."""
+    return {
+        "verdict": found.verdict,
+        "text": verdict_text(found, least),
+        "memory_limit": found.limit,
+        "least_memory_limit": least,
+        "weight_at_start": found.weight,
+        "operators_share": found.capacity,
+        "floor": found.floor,
+        "predicted_peak_rss": found.peak,
+        "predicted_spill": found.spill,
+        "threads": found.settings.threads,
+        "batch_bytes": found.settings.batch_bytes,
+        "partitions": found.settings.partitions,
+    }
+
+
 def _head(found: MemoryForecast, least: int | None) -> list[str]:
     settings = found.settings
     needed = "" if least is None else f"; runs from a limit of {_megabytes(least)}"
@@ -173,18 +200,7 @@ def _alternative_row(item: Alternative, found: MemoryForecast) -> list[str]:
 
 def _document(found: MemoryForecast, least: int | None, others: Sequence[Alternative]) -> dict[str, Any]:
     return {
-        "verdict": found.verdict,
-        "text": verdict_text(found, least),
-        "memory_limit": found.limit,
-        "least_memory_limit": least,
-        "weight_at_start": found.weight,
-        "operators_share": found.capacity,
-        "floor": found.floor,
-        "predicted_peak_rss": found.peak,
-        "predicted_spill": found.spill,
-        "threads": found.settings.threads,
-        "batch_bytes": found.settings.batch_bytes,
-        "partitions": found.settings.partitions,
+        **forecast_document(found, least),
         "stages": [
             {
                 "stage": stage.title,

@@ -315,3 +315,21 @@ def test_large_results_stream_with_bounded_memory() -> None:
     found = json.loads(done.stderr)
     assert found["rows"] == 3000000
     assert found["peak_rss"] < 300_000_000
+
+
+def test_a_dry_run_shows_what_queries_would_take(tmp_path: Path) -> None:
+    script = "create table t as select range as i from range(1000);\n.shell touch ran\nselect * from t order by i"
+    done = run("--dry-run", cwd=tmp_path, stdin=script)
+    assert done.returncode == 0 and not (tmp_path / "ran").exists()
+    assert done.stdout.startswith("<stdin>:1:1: fits: predicted peak ") and "\n<stdin>:3:1: fits" in done.stdout
+    assert "ExternalSort" in done.stdout
+    lines = run("--dry-run", "--json", "--fail-over-memory", "1MB", "-c", "select 1; select 2")
+    assert lines.returncode == 5
+    assert [json.loads(line)["allowed"] for line in lines.stdout.splitlines()] == [False, False]
+    wrong = run("--dry-run", "-c", "select 1; select nam")
+    assert wrong.returncode == 1 and "column_not_found" in wrong.stderr
+
+
+def test_a_query_over_the_memory_that_may_be_predicted_does_not_run() -> None:
+    done = run("--fail-over-memory", "1MB", "-c", "select 1")
+    assert done.returncode == 5 and done.stdout == "" and "error[over_memory]" in done.stderr
