@@ -18,9 +18,9 @@ from urllib.parse import quote
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from sqlengine.errors import BindError, FileError, FormatError, NotSupportedError
+from sqlengine.formats.parquet_rows import ParquetRows
 from sqlengine.formats.text import csv_lines, json_values
 from sqlengine.settings import parse_bytes
 
@@ -62,49 +62,6 @@ class _Options:
     def finish(self) -> None:
         for name in self._left:
             raise BindError(f"COPY to {self._format} has no option {name.upper()}", code="unknown_option")
-
-
-class ParquetRows:
-    """Row groups of at most `rows` rows and `size` bytes in Arrow form; they are gathered before they are encoded."""
-
-    def __init__(self, path: str, schema: pa.Schema, options: _Options, gathered: int) -> None:
-        codec = _codec(options.take("compression", "codec", default="snappy"))
-        level = options.take("compression_level")
-        self._most_rows = int(options.take("row_group_size", default=122880))
-        self._most_bytes = min(parse_bytes(options.take("row_group_size_bytes", default=gathered)), gathered)
-        options.finish()
-        self._held: list[pa.RecordBatch] = []
-        self._rows = self._bytes = 0
-        self._schema = schema
-        self._writer = pq.ParquetWriter(
-            path,
-            schema,
-            compression=codec,
-            compression_level=None if level is None else int(level),
-            write_page_checksum=True,
-        )
-
-    def write(self, batch: pa.RecordBatch) -> None:
-        step = max(1, min(self._most_rows, int(self._most_bytes * batch.num_rows / max(1, batch.nbytes))))
-        for start in range(0, batch.num_rows, step):
-            piece = batch.slice(start, step)
-            if self._held and (
-                self._rows + piece.num_rows > self._most_rows or self._bytes + piece.nbytes > self._most_bytes
-            ):
-                self._flush()
-            self._held.append(piece)
-            self._rows += piece.num_rows
-            self._bytes += piece.nbytes
-
-    def _flush(self) -> None:
-        if self._held:
-            self._writer.write_table(pa.Table.from_batches(self._held, self._schema), row_group_size=max(1, self._rows))
-        self._held = []
-        self._rows = self._bytes = 0
-
-    def close(self) -> None:
-        self._flush()
-        self._writer.close()
 
 
 class ArrowRows:
@@ -202,7 +159,12 @@ def _row_writer(
     options = _Options(given, format)
     match format:
         case "parquet":
-            return ParquetRows(path, schema, options, gathered)
+            codec = _codec(options.take("compression", "codec", default="snappy"))
+            level = options.take("compression_level")
+            rows = int(options.take("row_group_size", default=122880))
+            size = min(parse_bytes(options.take("row_group_size_bytes", default=gathered)), gathered)
+            options.finish()
+            return ParquetRows(path, schema, codec, None if level is None else int(level), rows, size)
         case "arrow" | "ipc" | "feather":
             return ArrowRows(path, schema, options, gathered)
         case "csv":

@@ -15,6 +15,7 @@ from typing import Any
 import pyarrow as pa
 
 from sqlengine.expr.statistics import Stats
+from sqlengine.formats.parquet_rows import ENCODING, KEPT
 from sqlengine.formats.writers import open_writer
 from sqlengine.operators.base import SINGLE, Batches, Distribution, MemoryNeed, Operator
 from sqlengine.runtime.task import Task
@@ -35,9 +36,22 @@ class WriteFile(Operator):
             [pa.field(name, field.type) for name, field in zip(self.names, self.inputs[0].schema, strict=True)]
         )
         gathered = 4 * task.settings.batch_bytes
+        reservation = task.reservation(self)
+        extra = 0
+        reservation.grow(max(0, reservation.floor - reservation.size))
         with open_writer(self.path, schema, self.format, dict(self.options), gathered) as writer:
             for batch in inputs[0]:
-                writer.write(pa.RecordBatch.from_arrays(batch.columns, schema=schema))
+                rows = pa.RecordBatch.from_arrays(batch.columns, schema=schema)
+                if rows.nbytes <= gathered:
+                    writer.write(rows)
+                    continue
+                # Rows larger than a row group should be: what encoding takes is more than the floor has for it.
+                own, kept = (ENCODING, KEPT) if self.format == "parquet" else (1.0, 0.0)
+                reservation.grow(max(0, int(own * rows.nbytes) - extra))
+                extra = max(extra, int(own * rows.nbytes))
+                writer.write(rows)
+                reservation.shrink(extra - int(kept * rows.nbytes))
+                extra = int(kept * rows.nbytes)
             task.cancel.check()
             writer.commit()
         yield pa.RecordBatch.from_arrays([pa.array([writer.rows], pa.int64())], schema=self.schema)
