@@ -324,6 +324,7 @@ def function_table(macros: list[Macro], functions: list[UserFunction]) -> pa.Tab
     rows = [{"name": f.name, "kind": f"user {f.kind}", "description": f.summary} for f in functions]
     for entry in all_functions():
         kind = type(entry).__name__.removesuffix("Function").lower()
+        kind = "scalar" if kind == "lifted" else kind
         rows.append({"name": entry.name, "kind": kind, "description": entry.doc})
     for macro in macros:
         shapes = "; ".join(f"{macro.name}({', '.join(form.parameters)})" for form in macro.forms)

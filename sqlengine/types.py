@@ -4,8 +4,19 @@ from __future__ import annotations
 
 import pyarrow as pa
 
+from sqlengine.without_pandas import leave_pandas_out
+
+leave_pandas_out()  # every module that makes Arrow values comes here first
+
 HUGEINT = pa.decimal128(38, 0)
 INTERVAL = pa.month_day_nano_interval()
+# A decoded image: rows of pixels from the top, channels side by side. `format` and `size` are of the file it came from.
+IMAGE = pa.struct([("width", pa.int32()), ("height", pa.int32()), ("mode", pa.string()), ("format", pa.string()),
+                   ("size", pa.int64()), ("pixels", pa.binary())])  # fmt: skip
+
+
+def is_image(type_: pa.DataType) -> bool:
+    return bool(type_ == IMAGE)
 
 
 def canonical(type_: pa.DataType) -> pa.DataType:
@@ -58,6 +69,7 @@ _NAMES = {
     pa.time64("us"): "TIME", pa.time64("ns"): "TIME_NS", pa.timestamp("s"): "TIMESTAMP_S",
     pa.timestamp("ms"): "TIMESTAMP_MS", pa.timestamp("us"): "TIMESTAMP", pa.timestamp("ns"): "TIMESTAMP_NS",
     INTERVAL: "INTERVAL", pa.null(): '"NULL"', HUGEINT: "HUGEINT",
+    IMAGE: "IMAGE",
 }  # fmt: skip
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from sqlengine.errors import FileError, InterfaceError
-from sqlengine.expr.registry import find_aggregate, find_scalar
+from sqlengine.expr.registry import find_aggregate, find_lifted, find_scalar
 from sqlengine.runtime.udf.function import UdfOptions, UserFunction
 from sqlengine.udf import Function, define
 
@@ -34,7 +34,7 @@ class UserFunctions:
             definition = define(target, settings.pop("kind", "row"), name=name, **settings)
         if name is not None:
             definition = replace(definition, name=name.lower())
-        if find_scalar(definition.name) is not None or find_aggregate(definition.name) is not None:
+        if any(find(definition.name) is not None for find in (find_scalar, find_aggregate, find_lifted)):
             raise InterfaceError(
                 f"{definition.name}() is built in",
                 code="function_exists",

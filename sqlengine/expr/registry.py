@@ -76,6 +76,18 @@ class TableFunction:
     doc: str
 
 
+@dataclass(frozen=True)
+class LiftedFunction:
+    """A function that runs as an operator of its own. `bind(arguments, named, settings)` gives its call: `named` are
+    the constants given as `name => value`. Raises InterfaceError when they will not do."""
+
+    name: str
+    bind: Callable[[list[Expr], dict[str, Any], Settings], Expr]
+    category: str
+    doc: str
+    aliases: tuple[str, ...] = ()
+
+
 # `group_aggregate(call, columns, groups, count)`: a call for each of `count` groups of rows that stand side by side;
 # set by the operators that know how, used by functions of lists.
 GroupAggregate = Callable[[AggregateCall, Sequence[pa.Array], pa.Array, int], pa.Array]
@@ -97,6 +109,7 @@ _scalars: dict[str, ScalarFunction] = {}
 _aggregates: dict[str, AggregateFunction] = {}
 _windows: dict[str, WindowFunction] = {}
 _tables: dict[str, TableFunction] = {}
+_lifted: dict[str, LiftedFunction] = {}
 
 
 def scalar(
@@ -136,6 +149,11 @@ def window(entry: WindowFunction) -> None:
     _windows[entry.name] = entry
 
 
+def lifted_function(entry: LiftedFunction) -> None:
+    for known in (entry.name, *entry.aliases):
+        _lifted[known] = entry
+
+
 def table_function(entry: TableFunction) -> None:
     _tables[entry.name] = entry
 
@@ -167,18 +185,23 @@ def find_table_function(name: str) -> TableFunction | None:
     return _tables.get(name.lower())
 
 
-def all_functions() -> list[ScalarFunction | AggregateFunction | WindowFunction | TableFunction]:
+def find_lifted(name: str) -> LiftedFunction | None:
+    _load()
+    return _lifted.get(name.lower())
+
+
+def all_functions() -> list[ScalarFunction | AggregateFunction | WindowFunction | TableFunction | LiftedFunction]:
     """Every entry once, by name."""
     _load()
-    entries: list[ScalarFunction | AggregateFunction | WindowFunction | TableFunction]
-    entries = [*_scalars.values(), *_aggregates.values(), *_windows.values(), *_tables.values()]
+    entries: list[ScalarFunction | AggregateFunction | WindowFunction | TableFunction | LiftedFunction]
+    entries = [*_scalars.values(), *_aggregates.values(), *_windows.values(), *_tables.values(), *_lifted.values()]
     return sorted({id(e): e for e in entries}.values(), key=lambda e: e.name)
 
 
 def function_names() -> list[str]:
     """All names that a call may use, sorted."""
     _load()
-    return sorted({*_scalars, *_aggregates, *_windows, *_tables})
+    return sorted({*_scalars, *_aggregates, *_windows, *_tables, *_lifted})
 
 
 def bind_call(

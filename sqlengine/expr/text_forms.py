@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from sqlengine.types import INTERVAL
+from sqlengine.types import INTERVAL, is_image
 
 _TEXT = pa.string()
 
@@ -39,6 +39,8 @@ def to_text(array: pa.Array, timezone: str = "UTC") -> pa.Array:
         return _joined(array, lambda i: values[i], "[", "]")
     if t.is_fixed_size_list(type_):
         return to_text(array.cast(pa.list_(type_.value_type)), timezone)
+    if is_image(type_):
+        return _images(array)
     if t.is_struct(type_):
         columns = [_inner(pc.struct_field(array, i), timezone) for i in range(type_.num_fields)]
         names = [f"'{f.name}': " for f in type_]
@@ -111,6 +113,24 @@ def interval_text(months: int, days: int, nanos: int) -> str:
         clock = f"{'-' if micros < 0 else ''}{seconds // 3600:02d}:{seconds // 60 % 60:02d}:{seconds % 60:02d}"
         parts.append(clock + (f".{fraction:06d}".rstrip("0") if fraction else ""))
     return " ".join(parts)
+
+
+def _images(array: pa.Array) -> pa.Array:
+    """`<image 640x480 RGB jpeg 52 KB>`: with format and size of the file it came from, else those of its pixels."""
+    names = ("width", "height", "mode", "format", "size")
+    columns = [pc.struct_field(array, name).to_pylist() for name in names]
+    held = pc.binary_length(pc.struct_field(array, "pixels")).to_pylist()
+    texts = [
+        f"<image {width}x{height} {mode} {f'{format_} ' if format_ else ''}{_kilobytes(size or kept or 0)}>"
+        for width, height, mode, format_, size, kept in zip(*columns, held, strict=True)
+    ]
+    return pc.if_else(array.is_valid(), pa.array(texts, _TEXT), pa.scalar(None, _TEXT))
+
+
+def _kilobytes(size: int) -> str:
+    if size < 1000:
+        return f"{size} B"
+    return f"{size / 1000:.0f} KB" if size < 1_000_000 else f"{size / 1_000_000:.1f} MB"
 
 
 def _inner(values: pa.Array, timezone: str) -> list[str]:

@@ -5,7 +5,9 @@ from sqlengine.functions import (
     arithmetic,
     comparison,
     dates,
+    downloads,
     encodings,
+    images,
     introspection,
     json_text,
     list_lambdas,
@@ -27,7 +29,7 @@ from sqlengine.functions import (
 )
 
 __all__ = [
-    "aggregates", "arithmetic", "comparison", "dates", "encodings", "introspection", "json_text",
+    "aggregates", "arithmetic", "comparison", "dates", "downloads", "encodings", "images", "introspection", "json_text",
     "list_lambdas", "list_sets", "list_shapes", "lists", "maps", "math", "patterns", "session_values",
     "strings", "structs", "tables", "time_formats", "time_spans",
     "urls", "vectors", "windows",

@@ -27,6 +27,7 @@ from sqlengine.expr.nodes import (
     columns_of,
     conjuncts,
 )
+from sqlengine.functions.images import fused
 from sqlengine.optimizer.traits import cost, has_lifted, reads_only
 from sqlengine.plan import nodes as plans
 from sqlengine.plan.keys import key_maker, restrict, walk_all, walk_exprs
@@ -87,7 +88,7 @@ class _Lifting:
     def _extend(self, plan: Plan, exprs: list[Expr], made: Made) -> tuple[Plan, list[Expr], Made]:
         """Nodes for the calls in the expressions, innermost first, and the expressions with columns instead."""
         while True:
-            exprs = [_with_columns(e, made) for e in exprs]
+            exprs = _fuse([_with_columns(e, made) for e in exprs])
             found: dict[LiftedCall, Expr | None] = {}
             for expr in exprs:
                 _collect(expr, TRUE, found)
@@ -159,6 +160,30 @@ class _Lifting:
             )
             return plans.Project(only, columns)
         return plans.Union(tuple(rows), tuple(key for key, _ in plan.columns))
+
+
+def _fuse(exprs: list[Expr]) -> list[Expr]:
+    """Calls that are wanted by one other call only become one with it, where they can (image functions)."""
+    while True:
+        users: dict[LiftedCall, set[Expr | None]] = {}
+        for expr in exprs:
+            if isinstance(expr, LiftedCall):
+                users.setdefault(expr, set()).add(None)
+            for node in walk(expr):
+                for child in node.children():
+                    if isinstance(child, LiftedCall):
+                        users.setdefault(child, set()).add(node)
+        pairs = {
+            outer: fused(outer)
+            for inner, found in users.items()
+            for outer in found
+            if len(found) == 1 and isinstance(outer, LiftedCall) and outer.args[0] == inner
+        }
+        pairs = {outer: one for outer, one in pairs.items() if one is not outer}
+        if not pairs:
+            return exprs
+        outer, one = next(iter(pairs.items()))
+        exprs = [transform_up(e, lambda node: one if node == outer else node) for e in exprs]  # noqa: B023
 
 
 def _with_columns(expr: Expr, made: Made) -> Expr:

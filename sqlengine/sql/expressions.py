@@ -25,13 +25,12 @@ from sqlengine.expr.nodes import (
     literal,
     null_of,
 )  # fmt: skip
-from sqlengine.expr.registry import bind_call, find_aggregate, find_scalar, find_window
-from sqlengine.runtime.fetch.function import FETCH_FUNCTIONS
+from sqlengine.expr.registry import bind_call, find_aggregate, find_lifted, find_scalar, find_window
 from sqlengine.runtime.udf.function import AGGREGATE
 from sqlengine.sql import literals
 from sqlengine.sql.call_time import value_of
 from sqlengine.sql.calls import call_name, innermost_call
-from sqlengine.sql.fetch_calls import bind_fetch_call
+from sqlengine.sql.lifted_calls import bind_lifted_call
 from sqlengine.sql.named_calls import CLOCKS, bind_named_call, field_of, from_comprehension, from_list
 from sqlengine.sql.scope import Scope
 from sqlengine.sql.source_text import Text
@@ -385,8 +384,8 @@ class ExpressionBinder:
             raise BindError(
                 f"{name}() is a window function", code="misplaced_window", hint="add OVER (...)", location=location
             )
-        if name in FETCH_FUNCTIONS:
-            return bind_fetch_call(self, node, location)
+        if (lifted := find_lifted(name)) is not None:
+            return bind_lifted_call(self, node, lifted, location)
         if not find_scalar(name) and (function := self.binder.context.find_function(name)) is not None:
             if function.kind == AGGREGATE:
                 return self._special("aggregate", node, name)

@@ -7,7 +7,7 @@ from sqlglot import exp
 from sqlglot.errors import SqlglotError
 
 from sqlengine.errors import BindError, NotSupportedError
-from sqlengine.types import HUGEINT, INTERVAL
+from sqlengine.types import HUGEINT, IMAGE, INTERVAL
 
 _Kind = exp.DataType.Type
 _PLAIN = {
@@ -60,4 +60,6 @@ def arrow_type(type_: exp.DataType) -> pa.DataType:
     if kind == _Kind.MAP and len(type_.expressions) == 2:
         key, item = type_.expressions
         return pa.map_(arrow_type(key), arrow_type(item))
+    if kind == _Kind.USERDEFINED and str(type_.args.get("kind")).upper() == "IMAGE":
+        return IMAGE
     raise NotSupportedError(f"type {type_.sql('duckdb')} is not supported")

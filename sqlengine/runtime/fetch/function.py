@@ -20,14 +20,3 @@ class FetchFunction:
     name: str
     only_info: bool = False
     defaults: tuple[tuple[str, Any], ...] = ()
-
-
-_DOWNLOAD = FetchFunction("url_download")
-_TRY = FetchFunction("try_url_download", defaults=(("on_error", "null"),))
-FETCH_FUNCTIONS = {
-    "url_download": _DOWNLOAD,
-    "download": _DOWNLOAD,
-    "try_url_download": _TRY,
-    "try_download": _TRY,
-    "url_info": FetchFunction("url_info", only_info=True),
-}

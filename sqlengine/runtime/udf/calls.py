@@ -12,14 +12,14 @@ import logging
 import os
 import traceback
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pyarrow as pa
 
 from sqlengine.errors import Error, Interrupted
 from sqlengine.runtime.udf.function import ARROW, UserFunction
-from sqlengine.runtime.udf.values import WrongValue, from_python, is_wide, short, size_of, to_python
+from sqlengine.runtime.udf.values import RowFailed, WrongValue, from_python, is_wide, short, size_of, to_python
 
 log = logging.getLogger("sqlengine")
 _ASYNC_IN_FLIGHT = 64
@@ -40,11 +40,13 @@ class Failure:
 
 @dataclass(frozen=True)
 class Outcome:
-    """Values of the first `done` rows of the batch, or a failure."""
+    """Values of the first `done` rows of the batch, or a failure. `large`: the value of the last of these rows, apart
+    from the others because it is large."""
 
     values: pa.Array | None
     done: int
     failure: Failure | None = None
+    large: pa.Array | None = None
 
 
 class Caller:
@@ -76,6 +78,9 @@ class Caller:
             raise
         except MemoryError as error:
             return Outcome(None, 0, Failure("memory", str(error) or "out of memory", error=error))
+        except RowFailed as failed:
+            failure = Failure("raised", str(failed), failed.row, error=failed.error, after=failed.before)
+            return Outcome(None, failed.row, failure)
         except Exception as error:
             return Outcome(None, 0, _raised(error, None))
 
@@ -126,12 +131,27 @@ class Caller:
             except Exception as error:
                 before = self._made(values).values if values else None
                 return Outcome(None, number, _raised(error, number, before))
-            append(value)
             if self._wide and value is not None:
-                made += len(value) if isinstance(value, str | bytes) else size_of(value)
+                size = len(value) if isinstance(value, str | bytes) else size_of(value)
+                made += size
                 if made >= most_bytes:
+                    if size >= most_bytes and values:
+                        # By itself, so that it need not be copied to stand beside the others.
+                        return self._with_large(values, value)
+                    append(value)
                     break
+            append(value)
         return self._made(values)
+
+    def _with_large(self, values: list[Any], value: Any) -> Outcome:
+        before = self._made(values)
+        if before.failure is not None:
+            return before
+        last = self._made([value])
+        if last.failure is not None:
+            failure = replace(last.failure, row=len(values), after=before.values)
+            return Outcome(None, len(values), failure)
+        return Outcome(before.values, len(values) + 1, large=last.values)
 
     def _made(self, values: list[Any]) -> Outcome:
         try:

@@ -6,7 +6,7 @@ overriding the one before, from the decorator, from `SET udf.NAME.option = value
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
@@ -93,12 +93,22 @@ def _parsed(name: str, value: Any) -> Any:
 
 
 @dataclass(frozen=True)
+class RowCosts:
+    """Of each row of a batch, in bytes: the most that exists while it is made, and what it leaves."""
+
+    working: list[int]
+    output: list[int]
+
+
+@dataclass(frozen=True)
 class UserFunction:
     """A registered function. `make()` gives the callable, once per worker (a class: a new instance).
 
     `kind`: row (Python values to one value), arrow (arrays to an array), table (Python values to any number of rows),
     aggregate. `args`: argument types, None where any type will do. `returns`: type of the value; for `table` a struct
-    gives several columns. `is_async`: the callable is a coroutine function.
+    gives several columns. `is_async`: the callable is a coroutine function. `costs(arguments)`: what rows will take,
+    for functions that can tell before they are called. `parallel`: calls let other threads run, so that several go on at
+    a time. `width`: bytes of a value, as a guess before any was seen.
     """
 
     name: str
@@ -110,6 +120,9 @@ class UserFunction:
     is_async: bool = False
     doc: str = ""
     required: int = 0  # how many arguments have no default
+    costs: Callable[[Sequence[pa.Array]], RowCosts] | None = field(default=None, compare=False)
+    parallel: bool = False
+    width: float | None = None
 
     @property
     def summary(self) -> str:

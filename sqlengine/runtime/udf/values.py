@@ -6,6 +6,8 @@ Fixed-width numbers without NULLs are read through a `memoryview` of their buffe
 
 from __future__ import annotations
 
+import ctypes
+import struct
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,6 +20,12 @@ _FORMATS: dict[pa.DataType, Any] = {
     pa.int8(): "b", pa.int16(): "h", pa.int32(): "i", pa.int64(): "q", pa.uint8(): "B", pa.uint16(): "H",
     pa.uint32(): "I", pa.uint64(): "Q", pa.float32(): "f", pa.float64(): "d",
 }  # fmt: skip
+
+
+_LARGE = 256 << 10
+_as_utf8 = ctypes.pythonapi.PyUnicode_AsUTF8AndSize
+_as_utf8.argtypes = (ctypes.py_object, ctypes.POINTER(ctypes.c_ssize_t))
+_as_utf8.restype = ctypes.c_void_p  # raises for what UTF-8 cannot say
 
 
 def to_python(array: pa.Array) -> list[Any]:
@@ -34,7 +42,10 @@ def to_python(array: pa.Array) -> list[Any]:
 
 
 def from_python(values: Sequence[Any], type_: pa.DataType, function: str) -> pa.Array:
-    """Values that a function returned as an array of its declared type."""
+    """Values that a function returned as an array of its declared type. A large text or blob by itself is not
+    copied."""
+    if len(values) == 1 and (whole := _uncopied(values[0], type_)) is not None:
+        return whole
     try:
         return pa.array(values, type_)
     except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, OverflowError, TypeError, ValueError):
@@ -46,12 +57,39 @@ def from_python(values: Sequence[Any], type_: pa.DataType, function: str) -> pa.
         raise UDFError(f"{function}() returned values that are not {sql_name(type_)}", code="udf_type") from None
 
 
+def _uncopied(value: Any, type_: pa.DataType) -> pa.Array | None:
+    """An array of one value over the value's own memory."""
+    if type_ == pa.string() and isinstance(value, str) and len(value) >= _LARGE:
+        size = ctypes.c_ssize_t()
+        start = _as_utf8(value, ctypes.byref(size))  # of ASCII the text itself, else a copy that the text keeps
+        data = pa.foreign_buffer(start, size.value, base=value)
+    elif type_ == pa.binary() and isinstance(value, bytes | bytearray) and len(value) >= _LARGE:
+        data = pa.py_buffer(value)
+    else:
+        return None
+    if data.size >= 1 << 31:
+        return None
+    offsets = pa.py_buffer(struct.pack("=ii", 0, data.size))
+    return pa.Array.from_buffers(type_, 1, [None, offsets, data])
+
+
 class WrongValue(Exception):
     """A returned value that does not have the declared type: which row, and what is wrong."""
 
     def __init__(self, row: int, message: str) -> None:
         super().__init__(message)
         self.row = row
+
+
+class RowFailed(Exception):
+    """Raised by a vectorised function that knows which row it failed at: the error, and the values of the rows before
+    it."""
+
+    def __init__(self, row: int, error: Exception, before: pa.Array) -> None:
+        super().__init__(str(error))
+        self.row = row
+        self.error = error
+        self.before = before
 
 
 def short(value: Any, most: int = 60) -> str:

@@ -1,4 +1,4 @@
-"""Workers: who calls a user function. A thread calls it itself; a process gets batches over a pipe.
+"""Workers: who calls a user function: a thread, or a process that gets batches over a pipe.
 
 A worker process has a ceiling on its resident memory, watched while it works: over it, or over its time, or gone, it is
 killed with everything it started, the call is a `Failure`, and a new process serves the next one. Between calls a
@@ -8,6 +8,7 @@ process that has crept up to its ceiling is replaced.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import fcntl
 import inspect
 import io
@@ -15,6 +16,7 @@ import linecache
 import mmap
 import os
 import pickle
+import queue
 import re
 import select
 import signal
@@ -43,6 +45,7 @@ WORKER_WEIGHT = 72 << 20
 # What it may take for itself when the function does not say: batches, and what the function needs.
 WORKER_MEMORY = 40 << 20
 _POLL = 0.02
+_LONG_POLL = 0.1
 _PIPE = 1 << 20
 _LENGTH = struct.Struct("<Q")
 _PAGE = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 4096
@@ -51,28 +54,101 @@ _spawning = threading.Lock()
 
 
 class Worker(Protocol):
-    def submit(self, args: Sequence[pa.Array], rows: int, most_bytes: int) -> None: ...
+    def submit(self, args: Sequence[pa.Array], rows: int, most_bytes: int) -> None:
+        """Begin a call; one at a time."""
+
+    def ready(self) -> bool:
+        """Whether `result` would not wait."""
+
     def result(self) -> Outcome: ...
     def close(self) -> None: ...
 
 
-class ThreadWorker:
-    """Calls in the thread that asks for the result."""
+class Abandoned(BaseException):
+    """Raised inside a function of the user that nobody waits for any more."""
 
-    def __init__(self, function: UserFunction) -> None:
-        self._caller = Caller(function)
-        self._request: tuple[Sequence[pa.Array], int, int] | None = None
+
+class ThreadWorker:
+    """Calls in a thread of its own, so that whoever waits can stop waiting: a call that takes too long, or whose query
+    was cancelled, is left to itself (at its next line of Python it ends)."""
+
+    def __init__(self, function: UserFunction, cancel: Cancel) -> None:
+        self._function = function
+        self._cancel = cancel
+        self._thread: _CallThread | None = None
+        self._busy = False
+        self._deadline: float | None = None
 
     def submit(self, args: Sequence[pa.Array], rows: int, most_bytes: int) -> None:
-        self._request = (args, rows, most_bytes)
+        if self._thread is None:
+            self._thread = _CallThread(self._function)
+        timeout = self._function.options.timeout
+        self._deadline = None if timeout is None else time.monotonic() + timeout
+        self._busy = True
+        self._thread.requests.put((args, rows, most_bytes))
+
+    def ready(self) -> bool:
+        return self._thread is None or not self._thread.answers.empty()
 
     def result(self) -> Outcome:
-        assert self._request is not None
-        request, self._request = self._request, None
-        return self._caller.call(*request)
+        assert self._thread is not None
+        answer: Outcome | BaseException | None = None
+        while answer is None:
+            try:
+                answer = self._thread.answers.get(timeout=_POLL if self._deadline is not None else _LONG_POLL)
+            except queue.Empty:
+                self._cancel.check()
+                if self._deadline is not None and time.monotonic() > self._deadline:
+                    row = self._thread.progress[0]
+                    self.close()
+                    message = f"ran longer than {self._function.options.timeout:g} s"
+                    return Outcome(None, 0, Failure("timeout", message, row if row >= 0 else None))
+        self._busy = False
+        if isinstance(answer, BaseException):
+            raise answer
+        return answer
 
     def close(self) -> None:
-        self._request = None
+        thread, self._thread = self._thread, None
+        if thread is None:
+            return
+        if self._busy:
+            thread.abandon()
+        self._busy = False
+        thread.requests.put(None)
+
+
+class _CallThread(threading.Thread):
+    """Calls for a `ThreadWorker`; a daemon, as nothing in this process can end a call that sleeps in C."""
+
+    def __init__(self, function: UserFunction) -> None:
+        super().__init__(name=f"sqlengine-udf-{function.name}", daemon=True)
+        self.requests: queue.SimpleQueue[tuple[Sequence[pa.Array], int, int] | None] = queue.SimpleQueue()
+        self.answers: queue.SimpleQueue[Outcome | BaseException] = queue.SimpleQueue()
+        self.progress = memoryview(bytearray(_LENGTH.size)).cast("q")
+        self._caller = Caller(function)
+        self._watched = function.kind == ROW and function.options.timeout is not None
+        self.start()
+
+    def run(self) -> None:
+        with contextlib.suppress(Abandoned):
+            while (request := self.requests.get()) is not None:
+                self.progress[0] = -1
+                try:
+                    answer: Outcome | BaseException = self._caller.call(
+                        *request, self.progress if self._watched else None
+                    )
+                except Abandoned:
+                    return
+                except BaseException as error:
+                    answer = error
+                del request
+                self.answers.put(answer)
+                del answer
+
+    def abandon(self) -> None:
+        if self.ident is not None:
+            ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(self.ident), ctypes.py_object(Abandoned))
 
 
 class ProcessWorker:
@@ -107,6 +183,9 @@ class ProcessWorker:
             child.send(self._requests, _LENGTH.pack(wanted), memoryview(sink.getvalue()))
         except (BrokenPipeError, OSError):
             self._lost = self._gone()
+
+    def ready(self) -> bool:
+        return self._lost is not None or bool(select.select([self._answers], [], [], 0)[0])
 
     def result(self) -> Outcome:
         failure = self._lost or self._wait()
