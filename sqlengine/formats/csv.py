@@ -10,6 +10,7 @@ any other file is one split, because a line break may lie inside quotes.
 
 from __future__ import annotations
 
+import codecs
 import io
 import os
 import re
@@ -29,6 +30,7 @@ from sqlengine.formats.base import Bounds, ReadLimits, Split
 from sqlengine.formats.batches import bounded, empty_rows
 from sqlengine.formats.byte_range import ByteRange, chunks
 from sqlengine.formats.csv_dialect import DIALECT_HINT, Dialect, open_bytes, sniffed
+from sqlengine.formats.csv_quotes import QuoteWatch, unclosed_quote
 from sqlengine.formats.drift import drift_error
 from sqlengine.formats.options import ReaderOptions
 from sqlengine.types import sql_name
@@ -50,6 +52,7 @@ class CsvSource:
     sample: int = 20480
     ignore_errors: bool = False
     union_by_name: bool = False
+    parallel: bool = True
 
     @cached_property
     def _found(self) -> tuple[Dialect, dict[str, pa.Schema]]:
@@ -112,7 +115,8 @@ class CsvSource:
         dialect = self._dialect
         size = os.path.getsize(path)
         packed = dialect.compression not in ("", "none") or path.lower().endswith((".gz", ".zst"))
-        if packed or size < 2 * _RANGE or dialect.escape not in ("", dialect.quote):
+        plain = dialect.encoding == "utf-8" and dialect.escape in ("", dialect.quote)
+        if packed or size < 2 * _RANGE or not plain or not self.parallel:
             return [(0, None)]
         ends = [0]
         with open(path, "rb") as file:
@@ -171,8 +175,11 @@ class CsvSource:
         try:
             if os.path.getsize(path) == 0:
                 return
-            with open_bytes(path, dialect.compression) as raw:
+            with open_bytes(path, dialect.compression, dialect.encoding) as raw:
                 stream = raw if high is None else io.BufferedReader(ByteRange(raw, low, high))
+                watch = None
+                if high is None and dialect.quote and dialect.escape == dialect.quote:
+                    stream = watch = QuoteWatch(raw, dialect.quote, dialect.delimiter)
                 reader = pacsv.open_csv(
                     stream,
                     pacsv.ReadOptions(use_threads=False, block_size=block, skip_rows=skip, column_names=own),
@@ -184,7 +191,15 @@ class CsvSource:
                     new = batch.slice(max(0, batch.num_rows - (rows - done)))
                     if new.num_rows:
                         yield self._converted(new, schema) if columns else empty_rows(new.num_rows)
+                if watch is not None and (line := watch.open_line()):
+                    raise unclosed_quote(path, line)
         except (pa.ArrowException, UnicodeDecodeError, OSError, EOFError) as error:
+            if isinstance(error, UnicodeDecodeError) and dialect.encoding != "utf-8":
+                raise FormatError(
+                    f"{path} is not {dialect.encoding} text",
+                    code="encoding",
+                    hint="give the right encoding => 'name'",
+                ) from None
             message = str(error)
             if "straddling object" in message:
                 raise _RowTooLong from None
@@ -241,7 +256,7 @@ class CsvSource:
             return FormatError(
                 f"{path}{line}, column {name!r}: the text is not UTF-8",
                 code="encoding",
-                hint="convert the file with: iconv -f latin1 -t utf-8",
+                hint="say what it is, such as read_csv(path, encoding => 'latin-1')",
             )
         kind = sql_name(self.schema.field(name).type)
         return FormatError(
@@ -284,6 +299,9 @@ def csv_source(paths: tuple[str, ...], options: ReaderOptions) -> CsvSource:
         date_format=str(options.take("dateformat", "date_format", default="")),
         timestamp_format=str(options.take("timestampformat", "timestamp_format", default="")),
         quoted_nulls=options.flag("allow_quoted_nulls"),
+        decimal_point=_mark(options, ".", "decimal_separator"),
+        encoding=_encoding(options),
+        normalize_names=options.flag("normalize_names"),
     )
     options.flag("auto_detect", default=True)
     names = options.take("names", default=[])
@@ -297,6 +315,7 @@ def csv_source(paths: tuple[str, ...], options: ReaderOptions) -> CsvSource:
         options.number("sample_size", default=20480, low=-1),
         options.flag("ignore_errors"),
         options.flag("union_by_name"),
+        options.flag("parallel", default=True),
     )
     if names:
         found = source.schema
@@ -305,6 +324,16 @@ def csv_source(paths: tuple[str, ...], options: ReaderOptions) -> CsvSource:
         renamed = [*map(str, names), *found.names[len(names) :]]
         source = replace(source, columns=dict(zip(renamed, found.types, strict=True)))
     return source
+
+
+def _encoding(options: ReaderOptions) -> str:
+    name = str(options.take("encoding", default="utf-8"))
+    try:
+        return codecs.lookup(name).name
+    except LookupError:
+        raise BindError(
+            f"read_csv: there is no encoding {name!r}", code="bad_option", hint="such as utf-8, latin-1, utf-16"
+        ) from None
 
 
 def _mark(options: ReaderOptions, default: str, *names: str) -> str:

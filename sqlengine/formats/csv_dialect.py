@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -12,6 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 
 from sqlengine.errors import BindError, FileError, FormatError
+from sqlengine.formats.csv_quotes import open_line, unclosed_quote
 from sqlengine.types import HUGEINT, canonical
 
 _DELIMITERS = ",\t;|"
@@ -34,6 +36,9 @@ class Dialect:
     date_format: str = ""
     timestamp_format: str = ""
     quoted_nulls: bool = False
+    decimal_point: str = "."
+    encoding: str = "utf-8"
+    normalize_names: bool = False
 
     def parse_options(self, skip_broken: bool = False) -> Any:
         return pacsv.ParseOptions(
@@ -56,11 +61,17 @@ class Dialect:
             true_values=["true", "True", "TRUE", "t", "1"],
             false_values=["false", "False", "FALSE", "f", "0"],
             timestamp_parsers=[*formats, pacsv.ISO8601] if formats else [],
+            decimal_point=self.decimal_point,
         )
 
 
-def open_bytes(path: str, compression: str = "") -> Any:
-    """The bytes of a file, decompressed as its name or the option says."""
+def open_bytes(path: str, compression: str = "", encoding: str = "utf-8") -> Any:
+    """The bytes of a file as UTF-8, decompressed as its name or the option says."""
+    raw = _decompressed(path, compression)
+    return raw if encoding == "utf-8" else pa.transcoding_input_stream(pa.PythonFile(raw, "r"), encoding, "utf-8")
+
+
+def _decompressed(path: str, compression: str) -> Any:
     kind = compression or {"gz": "gzip", "zst": "zstd"}.get(path.lower().rsplit(".", 1)[-1], "none")
     try:
         if kind in ("gzip", "gz"):
@@ -77,7 +88,7 @@ def open_bytes(path: str, compression: str = "") -> Any:
 def sniffed(path: str, given: Dialect, rows: int, all_text: bool) -> tuple[Dialect, pa.Schema]:
     """The dialect with nothing left open, and the columns: types from the first `rows` rows (-1: more) within
     4 MiB of the file."""
-    text, whole = _sample(path, given.compression, given.skip, rows)
+    text, whole = _sample(path, given, rows)
     if not text.strip():
         return replace(given, delimiter=given.delimiter or ",", header=False), pa.schema(
             [pa.field("column0", pa.string())]
@@ -89,7 +100,8 @@ def sniffed(path: str, given: Dialect, rows: int, all_text: bool) -> tuple[Diale
     if dialect.header is None:
         dialect = replace(dialect, header=_has_header(first, with_first, rest))
     if dialect.header:
-        names = _distinct_names([str(name or "").strip() for name in first])
+        names = [str(name or "").strip() for name in first]
+        names = _distinct_names([_normal(name) for name in names] if dialect.normalize_names else names)
         found = rest
     else:
         names = [f"column{i}" for i in range(len(first))]
@@ -103,9 +115,10 @@ def sniffed(path: str, given: Dialect, rows: int, all_text: bool) -> tuple[Diale
     return dialect, pa.schema([pa.field(name, type_) for name, type_ in zip(names, types, strict=True)])
 
 
-def _sample(path: str, compression: str, skip: int, rows: int) -> tuple[bytes, bool]:
-    """Whole lines from the start of the file, and whether that is all of it."""
-    with open_bytes(path, compression) as file:
+def _sample(path: str, given: Dialect, rows: int) -> tuple[bytes, bool]:
+    """Whole lines from the start of the file, `rows` of them below the header (-1: all), and whether that is all."""
+    skip = given.skip
+    with open_bytes(path, given.compression, given.encoding) as file:
         try:
             text = file.read(_SAMPLE_BYTES)
             while True:
@@ -115,6 +128,10 @@ def _sample(path: str, compression: str, skip: int, rows: int) -> tuple[bytes, b
                 if not more or (lines > skip + 1 and (0 <= rows <= lines or len(text) >= _SAMPLE_MOST)):
                     break
                 text += more
+        except UnicodeError:
+            raise FormatError(
+                f"{path} is not {given.encoding} text", code="encoding", hint="give the right encoding => 'name'"
+            ) from None
         except (OSError, EOFError) as error:
             raise FormatError(f"cannot read {path}: {error}", hint="is it compressed as its name says?") from None
     whole = not more
@@ -123,7 +140,19 @@ def _sample(path: str, compression: str, skip: int, rows: int) -> tuple[bytes, b
             f"{path} is not UTF-8 text", code="encoding", hint="convert it with: iconv -f utf-16 -t utf-8"
         )
     text = text.removeprefix(b"\xef\xbb\xbf")
+    if rows >= 0 and (end := _end_of_line(text, skip + 1 + rows)) < len(text):
+        return text[:end], False
     return text if whole else text[: text.rfind(b"\n") + 1], whole
+
+
+def _end_of_line(text: bytes, number: int) -> int:
+    """Where line `number` (from 1) ends, or the end of the text."""
+    at = 0
+    for _ in range(number):
+        at = text.find(b"\n", at) + 1
+        if not at:
+            return len(text)
+    return at
 
 
 def _delimiter(text: bytes, given: Dialect) -> str:
@@ -151,7 +180,10 @@ def _read(path: str, text: bytes, dialect: Dialect, skip: int, whole: bool, conv
         # A quoted cell may be cut off at the end of the sample: broken rows are reported when they are read.
         return pacsv.read_csv(pa.BufferReader(text), options, dialect.parse_options(skip_broken=True), convert)
     except (pa.ArrowException, UnicodeDecodeError) as error:
-        raise FormatError(f"cannot read {path}: {str(error).splitlines()[0]}", hint=DIALECT_HINT) from None
+        message = str(error).splitlines()[0]
+        if whole and dialect.quote and (line := open_line(text, dialect.quote, dialect.delimiter)):
+            raise unclosed_quote(path, line) from None
+        raise FormatError(f"cannot read {path}: {message}", hint=DIALECT_HINT) from None
 
 
 DIALECT_HINT = "check delim, quote and skip, or read everything as text with all_varchar=true"
@@ -162,11 +194,20 @@ def _parsed(path: str, text: bytes, dialect: Dialect, skip: int, whole: bool) ->
     for name in table.schema.names:
         if pa.types.is_binary(table.schema.field(name).type):
             raise FormatError(
-                f"{path} is not UTF-8 text (column {int(name[1:]) + 1})",
+                f"{path}, line {_undecodable(text)}, column {int(name[1:]) + 1}: the text is not UTF-8",
                 code="encoding",
-                hint="convert it with: iconv -f latin1 -t utf-8",
+                hint="say what it is, such as read_csv(path, encoding => 'latin-1')",
             )
     return table
+
+
+def _undecodable(text: bytes) -> int:
+    """The first line (from 1) that is not UTF-8."""
+    try:
+        text.decode()
+    except UnicodeDecodeError as error:
+        return text.count(b"\n", 0, error.start) + 1
+    return 1
 
 
 def _texts(path: str, text: bytes, dialect: Dialect, whole: bool) -> pa.Table:
@@ -228,6 +269,12 @@ def _settled(column: pa.ChunkedArray, dialect: Dialect) -> pa.DataType:
             return pa.date32()
         return pa.timestamp("us", type_.tz)
     return canonical(type_)
+
+
+def _normal(name: str) -> str:
+    """A name that needs no quotes: lower case, everything but letters, digits and _ made _."""
+    text = re.sub(r"\W+", "_", name.lower()).strip("_") or "_"
+    return f"_{text}" if text[0].isdigit() else text
 
 
 def _distinct_names(names: list[str]) -> list[str]:

@@ -150,7 +150,7 @@ def _layout(path: str, changed: int, size: int) -> Layout:
         footer = pq.read_metadata(path)
     except (FileNotFoundError, PermissionError):
         raise
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         reason = "it is empty" if size == 0 else str(error).splitlines()[0]
         raise FormatError(
             f"{path} is not a readable Parquet file: {reason}",

@@ -371,7 +371,10 @@ def _codec(name: Any) -> str:
 
 
 def _failed(path: str, error: OSError) -> FileError:
+    folder = os.path.dirname(path) or "."
     reason = error.strerror or str(error).splitlines()[0]
+    if not os.path.isdir(folder):
+        reason = f"there is no directory {folder!r}"
     code = "file_permission" if isinstance(error, PermissionError) else "file_error"
     return FileError(
         f"cannot write {path!r}: {reason}", code=code, hint="is the directory there, writable and not full?"
