@@ -21,6 +21,7 @@ from sqlengine.errors import (
     OperationalError,
     ProgrammingError,
 )
+from sqlengine.value_text import python_values
 
 if TYPE_CHECKING:
     from sqlengine.parameters import Params
@@ -154,7 +155,7 @@ class Cursor:
             if batch is None:
                 self._batches = None
                 return False
-            self._rows = list(zip(*(column.to_pylist() for column in batch.columns), strict=True))
+            self._rows = list(zip(*map(python_values, batch.columns), strict=True))
             self._at = 0
         return True
 

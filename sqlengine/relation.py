@@ -13,6 +13,7 @@ from sqlengine.expr.nodes import LiftedCall, Subquery
 from sqlengine.plan.nodes import Limit, Plan
 from sqlengine.tree import walk
 from sqlengine.types import sql_name
+from sqlengine.value_text import python_values
 
 if TYPE_CHECKING:
     from sqlengine.session import Session
@@ -72,11 +73,12 @@ class Relation:
         """All rows as tuples of Python values."""
         rows: list[tuple[Any, ...]] = []
         for batch in self.batches():
-            rows += zip(*(column.to_pylist() for column in batch.columns), strict=True)
+            rows += zip(*map(python_values, batch.columns), strict=True)
         return rows
 
     def to_pylist(self) -> list[dict[str, Any]]:
-        return [row for batch in self.batches() for row in batch.to_pylist()]
+        names = self.schema.names
+        return [dict(zip(names, row, strict=True)) for row in self.fetchall()]
 
     def to_pydict(self) -> dict[str, list[Any]]:
         result: dict[str, list[Any]] = self.to_arrow().to_pydict()

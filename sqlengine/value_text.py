@@ -9,12 +9,28 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Sequence
+from typing import Any
 
 import pyarrow as pa
 
 from sqlengine.expr.cast import cast_array
 
 _BLOB_SHOWN = 64
+
+
+def python_values(column: pa.Array) -> list[Any]:
+    """Values as Python has them; dates and times beyond Python's (years 1 to 9999) as text."""
+    try:
+        return list(column.to_pylist())
+    except (OverflowError, ValueError):
+        return [_python_value(column, row) for row in range(len(column))]
+
+
+def _python_value(column: pa.Array, row: int) -> Any:
+    try:
+        return column[row].as_py()
+    except (OverflowError, ValueError):
+        return column_texts(column.slice(row, 1))[0]
 
 
 def column_texts(column: pa.Array) -> list[str | None]:
