@@ -18,7 +18,7 @@ from sqlengine.expr.registry import all_functions
 from sqlengine.formats import open_source
 from sqlengine.formats.base import Source
 from sqlengine.formats.memory import memory_source
-from sqlengine.plan.nodes import Scan
+from sqlengine.plan.nodes import Limit, Scan
 from sqlengine.relation import Relation
 from sqlengine.runtime.udf.function import UserFunction
 from sqlengine.settings import Settings, setting_field
@@ -26,6 +26,7 @@ from sqlengine.sql import statements as s
 from sqlengine.sql.binder import BindContext, Binder, BoundQuery, ViewQuery
 from sqlengine.sql.call_time import CallTime, Macro
 from sqlengine.sql.parse import Parsed
+from sqlengine.sql.pivots import finds_values
 from sqlengine.sql.source_text import Text
 from sqlengine.sql.table_queries import bare_word
 from sqlengine.summary import describe_columns, summarize
@@ -89,7 +90,13 @@ class Running:
             self.around.parameters, catalog.variables(), catalog.find_macro, catalog.find_table_macro, settings
         )
         names = [*self.around.tables, *catalog.names()]
-        return BindContext(self.find_table, open_source, lambda: sorted(names), settings, call_time, self.find_function)
+        return BindContext(
+            self.find_table, open_source, lambda: sorted(names), settings, call_time, self.find_function, self.rows
+        )
+
+    def rows(self, query: BoundQuery, most: int) -> list[tuple[Any, ...]]:
+        """The first rows of a query that decides how a statement is bound."""
+        return self.relation(BoundQuery(Limit(query.plan, most), query.names)).fetchall()
 
     def find_function(self, name: str) -> UserFunction | None:
         """Functions of the session, then those that the caller's code made with `@udf`."""
@@ -350,6 +357,11 @@ def _create_view(run: Running, statement: s.CreateView) -> Relation:
         return run.status()
     if entry is not None and not (statement.replace and isinstance(entry, View)):
         raise exists(entry.name, statement.place)
+    if finds_values(statement.query):
+        raise BindError(
+            "the columns of this PIVOT depend on the data, a view's may not", code="pivot_in_view",
+            hint="list the values: PIVOT ... ON x IN (1, 2)", location=statement.place,
+        )  # fmt: skip
     bound = run.bind(statement.query)
     if len(statement.names) > len(bound.names):
         raise BindError(

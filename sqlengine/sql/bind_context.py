@@ -8,6 +8,7 @@ from typing import Any
 
 from sqlglot import exp
 
+from sqlengine.errors import NotSupportedError
 from sqlengine.formats.base import Source
 from sqlengine.plan import nodes as p
 from sqlengine.runtime.udf.function import UserFunction
@@ -27,11 +28,15 @@ class ViewQuery:
     names: Names = ()
 
 
+def _no_rows(query: BoundQuery, most: int) -> list[tuple[Any, ...]]:
+    raise NotSupportedError("values that a query finds are not known here", hint="list them with IN (...)")
+
+
 @dataclass(frozen=True)
 class BindContext:
     """What binding needs from the session: tables by name (rows, a view, or a query that is bound already), files by
-    path,
-    the names it could suggest, and what stands for parameters, variables and macros, and the user's functions."""
+    path, the names it could suggest, what stands for parameters, variables and macros, the user's functions,
+    and how to run a query whose rows decide how the statement is bound (at most so many of them)."""
 
     find_table: Callable[[str], Source | ViewQuery | BoundQuery | None]
     open_file: Callable[[str | list[str], str | None, dict[str, Any]], Source]
@@ -39,6 +44,7 @@ class BindContext:
     settings: Settings = field(default_factory=Settings)
     call_time: CallTime = field(default_factory=CallTime)
     find_function: Callable[[str], UserFunction | None] = lambda name: None
+    rows: Callable[[BoundQuery, int], list[tuple[Any, ...]]] = _no_rows
 
 
 @dataclass(frozen=True)

@@ -23,13 +23,17 @@ from sqlengine.sql.call_time import resolve
 from sqlengine.sql.consumed import check_consumed
 from sqlengine.sql.ctes import CommonTable, bind_with
 from sqlengine.sql.expressions import ExpressionBinder
+from sqlengine.sql.from_clause import bind_table
 from sqlengine.sql.ordering import ordered
+from sqlengine.sql.pivots import bind_pivot
 from sqlengine.sql.scope import Scope
 from sqlengine.sql.select_clauses import bind_select
 from sqlengine.sql.set_operations import bind_set_operation
 from sqlengine.sql.source_text import Text
 from sqlengine.sql.values_rows import bind_values
 from sqlengine.tree import walk
+
+_OF_TABLES = ("alias", "joins", "sample", "pivots")  # what makes a table of a query in parentheses
 
 
 class Binder:
@@ -43,7 +47,7 @@ class Binder:
         self.started = time.time_ns() // 1000  # now() everywhere in the statement, in microseconds
 
     def bind(self, tree: exp.Expression) -> BoundQuery:
-        if not isinstance(tree, exp.Query | exp.Values):
+        if not isinstance(tree, exp.Query | exp.Values | exp.Pivot):
             raise NotSupportedError(f"{tree.key.upper()} statements are not supported", location=self.text.of(tree))
         plan, names = self.query(resolve(tree, self.context.call_time, self.text), None)
         return BoundQuery(plan, names)
@@ -70,7 +74,9 @@ class Binder:
 
     def _query(self, tree: exp.Expression, outer: Scope | None) -> tuple[p.Plan, Names]:
         match tree:
-            case exp.Subquery() | exp.Paren() if not any(tree.args.get(key) for key in ("alias", "joins", "sample")):
+            case exp.Subquery() | exp.Paren() if not any(
+                tree.args.get(key) for key in ("alias", "joins", "sample", "pivots")
+            ):
                 check_consumed(tree, self.text)
                 plan, names = self.query(tree.this, outer)
                 return ordered(self, tree, plan, names)
@@ -80,6 +86,9 @@ class Binder:
                 return bind_set_operation(self, tree, outer)
             case exp.Values():
                 return bind_values(self, tree, outer)
+            case exp.Pivot():
+                plan, scope = bind_table(self, tree.this, outer)
+                return bind_pivot(self, tree, plan, scope, outer)
             case exp.Table():
                 return bind_select(self, exp.Select(expressions=[exp.Star()], from_=exp.From(this=tree.copy())), outer)
         raise NotSupportedError(f"{tree.key.upper()} is not supported as a query", location=self.text.of(tree))

@@ -22,9 +22,14 @@ _READ: dict[type[exp.Expression], frozenset[str]] = {
     exp.Union: frozenset({"this", "expression", "distinct", "by_name"} | _RESULT),
     exp.Intersect: frozenset({"this", "expression", "distinct", "by_name"} | _RESULT),
     exp.Except: frozenset({"this", "expression", "distinct", "by_name"} | _RESULT),
-    exp.Subquery: frozenset({"this", "alias", "joins", "sample"} | _RESULT),
-    exp.Values: frozenset({"expressions", "alias"} | _RESULT),
-    exp.Table: frozenset({"this", "alias", "db", "catalog", "joins", "sample"}),
+    exp.Subquery: frozenset({"this", "alias", "joins", "sample", "pivots"} | _RESULT),
+    exp.Values: frozenset({"expressions", "alias", "pivots"} | _RESULT),
+    exp.Table: frozenset({"this", "alias", "db", "catalog", "joins", "sample", "pivots"}),
+    # sqlglot's own guess of the columns is not read.
+    exp.Pivot: frozenset(
+        {"this", "expressions", "using", "group", "unpivot", "include_nulls", "into", "fields", "alias", "with_"}
+        | {"columns", "identify_pivot_strings", "prefixed_pivot_columns", "pivot_column_naming", "value_columns_first"}
+    ),
     exp.Unnest: frozenset({"expressions", "alias", "offset"}),
     exp.Lateral: frozenset({"this", "alias"}),
     exp.Join: frozenset({"this", "on", "using", "side", "kind", "method"}),

@@ -70,6 +70,14 @@ def bind_with(
     return plan, names
 
 
+def with_definitions(binder: Binder, plan: p.Plan) -> p.Plan:
+    """The plan with all tables of WITH that it reads, for running it before the statement is bound."""
+    for table in reversed(binder.ctes.values()):
+        if table.plan is not None:
+            plan = _placed(binder, table, plan)
+    return plan
+
+
 def read_common_table(binder: Binder, table: CommonTable, node: exp.Expression) -> tuple[p.Plan, Names]:
     """One reading of the table."""
     if table.plan is None and not table.columns:

@@ -31,6 +31,9 @@ class SqlengineDialect(DuckDB):
 
     class Tokenizer(DuckDB.Tokenizer):
         COMMANDS: ClassVar[set[Any]] = set()  # every word is a token, nothing is swallowed as the text of a command
+        KEYWORDS: ClassVar[dict[str, Any]] = {
+            **DuckDB.Tokenizer.KEYWORDS, "PIVOT_WIDER": TokenType.PIVOT, "PIVOT_LONGER": TokenType.UNPIVOT,
+        }  # fmt: skip
 
     class Parser(DuckDBParser):
         FUNCTIONS: ClassVar[dict[str, Any]] = {k: v for k, v in DuckDBParser.FUNCTIONS.items() if k in _OWN_CLASS}
@@ -44,6 +47,25 @@ class SqlengineDialect(DuckDB):
             if comma and join is not None:
                 join.set("kind", "COMMA")
             return join
+
+        def _parse_simplified_pivot(self, is_unpivot: bool | None = None) -> Any:
+            """PIVOT or UNPIVOT as a statement. With ORDER BY or LIMIT after it, it is a query in parentheses."""
+            pivot = exp.Pivot(this=self._parse_table(), unpivot=is_unpivot)
+            if self._match(TokenType.ON):
+                pivot.set("expressions", self._parse_csv(self._pivot_on))
+            pivot.set("into", self._parse_unpivot_columns())
+            if self._match(TokenType.USING):
+                pivot.set("using", self._parse_csv(lambda: self._parse_alias(self._parse_bitwise())))
+            pivot.set("group", self._parse_group())
+            after = {"order": self._parse_order(), "limit": self._parse_limit(), "offset": self._parse_offset()}
+            return exp.Subquery(this=pivot, **after) if any(after.values()) else pivot
+
+        def _pivot_on(self) -> Any:
+            """An item of ON: an expression, one with its values, or one with a name."""
+            item = self._parse_bitwise()
+            if self._match(TokenType.IN):
+                return self._parse_in(item)
+            return self._parse_alias(item, explicit=True)
 
         def _parse_ordered(self, parse_method: Any = None) -> Any:
             ordered = super()._parse_ordered(parse_method)

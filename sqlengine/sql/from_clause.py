@@ -22,11 +22,13 @@ from sqlengine.plan import nodes as p
 from sqlengine.plan.keys import with_fresh_keys
 from sqlengine.runtime.udf.function import UserFunction
 from sqlengine.sql.bind_context import BoundQuery, ViewQuery
+from sqlengine.sql.bound_rows import bound_rows
 from sqlengine.sql.calls import call_name
 from sqlengine.sql.consumed import check_consumed
 from sqlengine.sql.ctes import read_common_table
 from sqlengine.sql.joins import bind_join, cross_join
 from sqlengine.sql.named_calls import field_of
+from sqlengine.sql.pivots import bind_pivot
 from sqlengine.sql.scope import Column, Scope, distinct_names
 from sqlengine.sql.select_level import unnestable
 from sqlengine.sql.token_reader import OWN_SCHEMAS
@@ -77,7 +79,20 @@ def _joined(binder: Binder, first: exp.Expression, joins: list[exp.Join], outer:
 
 
 def bind_table(binder: Binder, node: exp.Expression, outer: Scope | None) -> tuple[p.Plan, Scope]:
-    """One table expression: its rows, and its columns under its alias."""
+    """One table expression with what follows it: its rows, and its columns under its alias."""
+    known = bound_rows(node)
+    if known is not None:
+        return known.plan, Scope(list(known.scope.columns), None, set(known.scope.hidden))
+    plan, scope = _one_table(binder, node, outer)
+    for pivot in node.args.get("pivots") or ():
+        label = pivot.alias or next((c.table for c in scope.columns), "")
+        plan, names = bind_pivot(binder, pivot, plan, scope, outer)
+        names = distinct_names(_renamed(binder, pivot, pivot.args.get("alias"), label, names))
+        scope = Scope([Column(label, n, f.name, f.type) for n, f in zip(names, plan.schema, strict=True)])
+    return plan, scope
+
+
+def _one_table(binder: Binder, node: exp.Expression, outer: Scope | None) -> tuple[p.Plan, Scope]:
     check_consumed(node, binder.text)
     alias = node.args.get("alias")
     if isinstance(node, exp.Lateral):
@@ -101,10 +116,10 @@ def bind_table(binder: Binder, node: exp.Expression, outer: Scope | None) -> tup
             names: Names = tuple(c.name for c in shown)
             label = node.alias
         case exp.Subquery():
-            plan, names = binder.query(_without(inner, "alias", "sample", "joins"), outer)
+            plan, names = binder.query(_without(inner, "alias", "sample", "joins", "pivots"), outer)
             label = node.alias or "unnamed_subquery"
         case exp.Values():
-            plan, names = bind_values(binder, _without(inner, "alias"), outer)
+            plan, names = bind_values(binder, _without(inner, "alias", "pivots"), outer)
             label = node.alias or "valueslist"
         case exp.Unnest():
             plan, names = _unnest(binder, inner, outer)
@@ -124,7 +139,7 @@ def bind_table(binder: Binder, node: exp.Expression, outer: Scope | None) -> tup
 
 def _holds_joins(node: exp.Subquery) -> bool:
     """Whether the parentheses are around tables, not around a query."""
-    return not isinstance(node.this, exp.Query) or (
+    return not isinstance(node.this, exp.Query | exp.Pivot) or (
         isinstance(node.this, exp.Subquery) and bool(node.this.args.get("joins"))
     )
 

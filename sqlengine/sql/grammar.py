@@ -80,10 +80,7 @@ def query(tokens: Sequence[Token], text: Text, after: Token) -> exp.Expression:
         )  # fmt: skip
     check_tokens(tokens, text)
     tree = _tree(None, tokens, text)
-    if isinstance(tree, exp.Pivot):
-        location = text.location(tokens[0].start, tokens[0].end + 1)
-        raise NotSupportedError(f"{tokens[0].text.upper()} is not supported", location=location)
-    if not isinstance(tree, exp.Query | exp.Values):
+    if not isinstance(tree, exp.Query | exp.Values | exp.Pivot):
         raise _unexpected(tokens, tokens[0], text)
     check_tree(tree, text)
     return tree

@@ -198,7 +198,7 @@ def _expanded(binder: Binder, node: exp.Expression, scope: Scope, alias: str | N
         raise BindError(
             "different COLUMNS in one expression are not supported", code="columns", location=binder.text.of(found[1])
         )
-    columns, groups = _chosen(binder, first, scope)
+    columns, groups = chosen_columns(binder, first, scope)
     items = []
     for place, (name, value) in enumerate(columns):
         made = node.copy()
@@ -229,7 +229,7 @@ def _spread(
         raise NotSupportedError("COLUMNS and *COLUMNS in one expression", location=binder.text.of(node))
     made = node.copy()
     for n in list(made.find_all(exp.Columns)):
-        columns, _ = _chosen(binder, n, scope)
+        columns, _ = chosen_columns(binder, n, scope)
         call = n.parent
         if call is None or n.arg_key != "expressions" or not isinstance(call, exp.Func):
             raise BindError("*COLUMNS must be an argument of a function", code="columns", location=binder.text.of(node))
@@ -238,7 +238,7 @@ def _spread(
     return [Item(alias or output_name(made), made)]
 
 
-def _chosen(
+def chosen_columns(
     binder: Binder, node: exp.Columns, scope: Scope
 ) -> tuple[list[tuple[str, exp.Expression]], list[tuple[str | None, ...]]]:
     """Names and nodes of the columns that COLUMNS(...) means, and for each the groups of the regular expression."""
