@@ -19,6 +19,7 @@ from sqlglot.tokenizer_core import TokenType
 
 _OWN_SYNTAX = {"CAST", "TRY_CAST", "EXTRACT", "SUBSTRING", "TRIM", "POSITION", "OVERLAY"}
 _OWN_CLASS = {"UNNEST", "COLUMNS"}
+_NO_WORDS = {"?::", "??", "ROW"}  # `?::int` is a parameter that is cast, row(1, 2) a call
 
 
 class SqlengineDialect(DuckDB):
@@ -32,8 +33,10 @@ class SqlengineDialect(DuckDB):
     class Tokenizer(DuckDB.Tokenizer):
         COMMANDS: ClassVar[set[Any]] = set()  # every word is a token, nothing is swallowed as the text of a command
         KEYWORDS: ClassVar[dict[str, Any]] = {
-            **DuckDB.Tokenizer.KEYWORDS, "PIVOT_WIDER": TokenType.PIVOT, "PIVOT_LONGER": TokenType.UNPIVOT,
-        }  # fmt: skip
+            **{k: v for k, v in DuckDB.Tokenizer.KEYWORDS.items() if k not in _NO_WORDS},
+            "PIVOT_WIDER": TokenType.PIVOT,
+            "PIVOT_LONGER": TokenType.UNPIVOT,
+        }
 
     class Parser(DuckDBParser):
         FUNCTIONS: ClassVar[dict[str, Any]] = {k: v for k, v in DuckDBParser.FUNCTIONS.items() if k in _OWN_CLASS}

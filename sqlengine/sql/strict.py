@@ -194,6 +194,12 @@ def _is_clause(before: Token | None, after: Token | None) -> bool:
 
 def check_tree(tree: exp.Expression, text: Text) -> None:
     """What the order of tokens does not show."""
+    for values in tree.find_all(exp.Values):
+        alias = values.args.get("alias")
+        if alias is not None and not alias.this and alias.columns:
+            raise ParseError(
+                "expected a comma between the rows of VALUES", location=text.of(alias) or text.of(alias.columns[0])
+            )
     for join in tree.find_all(exp.Join):
         kind = str(join.args.get("kind") or "").upper()
         method = str(join.args.get("method") or "").upper()
