@@ -174,7 +174,7 @@ def test_several_statements_and_the_last_relation(session: Session) -> None:
     "query",
     [
         "create table k(a integer primary key)", "begin", "insert into t values (1) returning a", "attach 'x'",
-        "create index i on t(a)", "pivot t on a using sum(a)", "delete from t using t u",
+        "create index i on t(a)", "delete from t using t u",
     ],
 )  # fmt: skip
 def test_what_is_not_there_says_so(session: Session, query: str) -> None:
