@@ -107,8 +107,8 @@ class UserFunction:
     `kind`: row (Python values to one value), arrow (arrays to an array), table (Python values to any number of rows),
     aggregate. `args`: argument types, None where any type will do. `returns`: type of the value; for `table` a struct
     gives several columns. `is_async`: the callable is a coroutine function. `costs(arguments)`: what rows will take,
-    for functions that can tell before they are called. `parallel`: calls let other threads run, so that several go on at
-    a time. `width`: bytes of a value, as a guess before any was seen.
+    for functions that can tell before they are called. `parallel`: calls let other threads run, so that several go on
+    at a time. `width`: bytes of a value, as a guess before any was seen.
     """
 
     name: str
