@@ -33,6 +33,8 @@ from sqlengine.kernels.parquet_pages import CorruptPage, TooManyBytes
 from sqlengine.kernels.selection import coded_mask, kept_rows
 
 _SMALL_SPLIT_BYTES = 1 << 20
+# Of so many batches' bytes the pages may be that are kept from one window to the next, in any case.
+_KEPT_BATCHES = 6
 _MOST_TEXT = (1 << 31) - (1 << 16)
 ROW_NUMBER = "file_row_number"
 
@@ -184,11 +186,18 @@ class ParquetSource:
             layout = layout_of(path)
             for group in range(min(len(layout.groups), 4)):
                 held = _held(layout, group, columns)
-                whole = sum(held)
-                if layout.groups[group] <= limits.batch_rows:
-                    whole = max(held, default=0)  # one window: a column after the other
-                largest = max(largest, min(whole, max(held, default=0) + 2 * limits.batch_bytes))
+                most = max(held, default=0)
+                width = sum(layout.size(group, name) for name in columns)
+                if layout.groups[group] <= limits.batch_rows and width <= limits.batch_bytes:
+                    largest = max(largest, most)  # one window: a column after the other
+                else:
+                    largest = max(largest, min(sum(held), 2 * limits.batch_bytes + _spare(most, limits)))
         return largest
+
+
+def _spare(held: int, limits: ReadLimits) -> int:
+    """Bytes of pages that may be kept between windows, where reading one column holds so many."""
+    return max(held, _KEPT_BATCHES * limits.batch_bytes)
 
 
 def _held(layout: Layout, group: int, columns: Sequence[str]) -> list[int]:
@@ -212,12 +221,12 @@ class _GroupReader:
     ) -> None:
         self._file, self._layout, self._group, self._start, self._schema = file, layout, group, start, schema
         self._keep = keep
-        self._kept: dict[str, int] = {}  # bytes of each reader that were asked for
+        self._kept: dict[str, int] = {}  # bytes that each reader holds
         self._rows = layout.groups[group]
         self._readers: dict[str, ColumnReader] = {}
         self._window = self._rows
         self._limit = _MOST_TEXT
-        self._resting = False
+        self._spare = self._asked = 0
 
     def batches(self, columns: Sequence[str], tests: Sequence[RowTest], limits: ReadLimits) -> Iterator[pa.RecordBatch]:
         names = self._schema.names
@@ -226,7 +235,7 @@ class _GroupReader:
         # Windows of one size: no small rest.
         window = -(-self._rows // -(-self._rows // window)) if self._rows else 1
         schema = pa.schema([self._schema.field(name) for name in columns])
-        self._resting = sum(_held(self._layout, self._group, names)) > 2 * limits.batch_bytes
+        self._spare = _spare(max(_held(self._layout, self._group, names), default=0), limits)
         low = 0
         while low < self._rows:
             high = min(self._rows, low + window)
@@ -323,24 +332,31 @@ class _GroupReader:
         if isinstance(reader, OwnColumn):
             if self._window >= self._rows:
                 self._readers.pop(name, None)  # read once: its bytes are not needed any more
-            elif self._resting:
+            else:
                 self._rest(name, reader)
         return found
 
     def _rest(self, name: str, reader: OwnColumn) -> None:
         """Keep what the next window needs again, if there is room for it."""
-        held = reader.nbytes
-        if self._keep(held - self._kept.get(name, 0)):
-            self._kept[name] = held
-        else:
+        self._kept[name] = reader.nbytes
+        if not self._ask():
             reader.rest()
-            self._keep(reader.nbytes - self._kept.pop(name, 0))
+            self._kept[name] = reader.nbytes
+            self._ask()
+
+    def _ask(self) -> bool:
+        beyond = max(0, sum(self._kept.values()) - self._spare)
+        if not self._keep(beyond - self._asked):
+            return False
+        self._asked = beyond
+        return True
 
     def close(self) -> None:
         """Let go of everything."""
         self._readers.clear()
-        self._keep(-sum(self._kept.values()))
         self._kept.clear()
+        self._keep(-self._asked)
+        self._asked = 0
 
     def _open(self, name: str) -> ColumnReader:
         layout = self._layout

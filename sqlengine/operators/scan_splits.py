@@ -86,7 +86,7 @@ class ScanSplits(Operator):
             nonlocal kept
             if n <= 0:
                 reservation.shrink(-n)
-            elif task.memory.pool.slow or not reservation.try_grow(n):
+            elif not reservation.try_grow(n):
                 return False
             kept += n
             return True
