@@ -23,7 +23,7 @@ from sqlengine.formats.stored import StoredSource
 from sqlengine.sql.binder import BoundQuery, ViewQuery
 from sqlengine.sql.call_time import Macro
 from sqlengine.sql.parse import Parsed
-from sqlengine.sql.statements import ColumnSpec
+from sqlengine.sql.statements import ColumnSpec, Constraint
 
 
 @dataclass(frozen=True)
@@ -36,12 +36,13 @@ class RegisteredTable:
 
 @dataclass(frozen=True)
 class StoredTable:
-    """A table made by SQL. `specs` has what a schema does not say: defaults and NOT NULL."""
+    """A table made by SQL. `specs` has what a schema does not say: defaults and NOT NULL; `constraints` the others."""
 
     name: str
     source: StoredSource
     specs: tuple[ColumnSpec, ...]
     temporary: bool = False
+    constraints: tuple[Constraint, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from sqlengine.formats.base import Source
 from sqlengine.formats.memory import memory_source
 from sqlengine.plan.nodes import Limit, Scan
 from sqlengine.relation import Relation
+from sqlengine.row_changes import delete_rows, insert_rows, update_rows
 from sqlengine.runtime.udf.function import UserFunction
 from sqlengine.settings import Settings, setting_field
 from sqlengine.sql import statements as s
@@ -30,15 +31,7 @@ from sqlengine.sql.pivots import finds_values
 from sqlengine.sql.source_text import Text
 from sqlengine.sql.table_queries import bare_word
 from sqlengine.summary import describe_columns, summarize
-from sqlengine.table_changes import (
-    alter_table,
-    copy_from,
-    copy_to,
-    create_table,
-    delete_rows,
-    insert_rows,
-    update_rows,
-)
+from sqlengine.table_changes import alter_table, copy_from, copy_to, create_table
 from sqlengine.types import sql_name
 
 if TYPE_CHECKING:

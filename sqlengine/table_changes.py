@@ -1,9 +1,4 @@
-"""Statements that make and change tables, and COPY.
-
-A table's rows never change in place: INSERT adds a store, the others write all rows anew and put them in place when
-they are
-complete. So a failed statement changes nothing, and a query that runs meanwhile keeps what it saw.
-"""
+"""CREATE TABLE, ALTER TABLE and COPY."""
 
 from __future__ import annotations
 
@@ -15,31 +10,25 @@ import pyarrow as pa
 
 from sqlengine.catalog import StoredTable
 from sqlengine.errors import BindError, DataError, Location, NotSupportedError
-from sqlengine.expr.coercion import cast_to
-from sqlengine.expr.nodes import ColumnRef, Expr, null_of
 from sqlengine.formats import format_of, open_source
 from sqlengine.formats.stored import StoredSource, store_schema
 from sqlengine.plan import nodes as p
-from sqlengine.plan.nodes import Plan
 from sqlengine.relation import Relation
-from sqlengine.runtime.row_store import RowStore
+from sqlengine.row_changes import insert_plan
 from sqlengine.sql import statements as s
 from sqlengine.sql.binder import BoundQuery
 from sqlengine.sql.table_queries import (
     bare_word,
+    broken_check,
     chosen_columns,
-    kept_rows,
-    matching_count,
-    updated_rows,
     with_column,
     with_type,
 )
 from sqlengine.sql.type_names import arrow_type
+from sqlengine.table_rows import column_positions, nonempty, stored_rows, with_table_types
 
 if TYPE_CHECKING:
     from sqlengine.statement_runner import Running
-
-_SMALL = 256 << 10  # stores in memory below this size are merged, so that many INSERTs make few stores
 
 
 def create_table(run: Running, statement: s.CreateTable) -> Relation:
@@ -55,15 +44,22 @@ def create_table(run: Running, statement: s.CreateTable) -> Relation:
             )  # fmt: skip
     if statement.query is None:
         schema = pa.schema([pa.field(spec.name, _type(spec)) for spec in statement.columns])
-        catalog.put(StoredTable(statement.name, StoredSource((), schema), statement.columns, statement.temporary))
+        table = StoredTable(
+            statement.name, StoredSource((), schema), statement.columns, statement.temporary, statement.constraints
+        )
+        for constraint in statement.constraints:
+            if constraint.check is not None:
+                given = {**run.around.tables, table.name.lower(): table.source}
+                replace(run, around=replace(run.around, tables=given)).bind(broken_check(table.name, constraint.check))
+        catalog.put(table)
         return run.status()
     bound = run.bind(statement.query)
     names = _column_names(statement, bound)
     types = [pa.int32() if pa.types.is_null(t) else t for t in bound.plan.schema.types]
-    store = _stored(run, _cast(bound.plan, types, run), statement.name, ())
+    store = stored_rows(run, with_table_types(bound.plan, types), statement.name, ())
     schema = pa.schema([pa.field(name, type_) for name, type_ in zip(names, types, strict=True)])
     specs = tuple(s.ColumnSpec(name) for name in names)
-    catalog.put(StoredTable(statement.name, StoredSource(_stores(store), schema), specs, statement.temporary))
+    catalog.put(StoredTable(statement.name, StoredSource(nonempty(store), schema), specs, statement.temporary))
     return run.status(store.rows)
 
 
@@ -86,149 +82,6 @@ def _column_names(statement: s.CreateTable, bound: BoundQuery) -> tuple[str, ...
             unique, number = f"{name}_{number}", number + 1
         found.append(unique)
     return tuple(found)
-
-
-def _cast(plan: Plan, types: Sequence[pa.DataType], run: Running) -> Plan:
-    """The plan's columns in the types of a table."""
-    if list(plan.schema.types) == list(types):
-        return plan
-    keys = [f"{field.name}'" for field in plan.schema]
-    exprs = [cast_to(ColumnRef(f.type, f.name), t) for f, t in zip(plan.schema, types, strict=True)]
-    return p.Project(plan, tuple(zip(keys, exprs, strict=True)))
-
-
-def _stored(run: Running, plan: Plan, table: str, required: Sequence[int]) -> RowStore:
-    """The rows of a plan, held by the session. `required`: positions of the columns that may not be NULL."""
-    session = run.session
-    store = session.new_store(plan.schema.types, f"table {table}")
-    for batch in session.run(plan, timeout=run.around.timeout):
-        for number in required:
-            if batch.column(number).null_count:
-                raise DataError(
-                    f'a column of table "{table}" that is NOT NULL would be NULL', code="not_null",
-                    hint="give a value for every NOT NULL column, or a DEFAULT",
-                )  # fmt: skip
-        store.add(batch)
-    store.finish()
-    return store
-
-
-def _stores(*stores: RowStore) -> tuple[RowStore, ...]:
-    return tuple(store for store in stores if store.rows)
-
-
-def _appended(run: Running, table: StoredTable, new: RowStore) -> tuple[RowStore, ...]:
-    """The table's stores and a new one; small ones become one, so that a row is copied a logarithmic number of
-    times."""
-    stores = list(table.source.stores)
-    while (
-        stores and stores[-1].in_memory and stores[-1].bytes <= 2 * new.bytes and stores[-1].bytes + new.bytes <= _SMALL
-    ):
-        merged = run.session.new_store(new.schema.types, new.owner)
-        for store in (stores.pop(), new):
-            for number in range(len(store.chunks)):
-                merged.add(store.read(number, new.schema.names))
-        merged.finish()
-        new = merged
-    return _stores(*stores, new)
-
-
-def insert_rows(run: Running, statement: s.InsertRows) -> Relation:
-    table = run.session.catalog.stored(statement.table, statement.place)
-    if statement.query is None:
-        bound = BoundQuery(p.ONE_ROW, ())
-        return _insert(run, table, bound, (), statement.place)
-    bound = run.bind(statement.query)
-    columns: Sequence[str] = statement.columns if statement.columns is not None else table.source.schema.names
-    if statement.by_name:
-        columns = bound.names
-    positions = _positions(table, columns, statement.column_places)
-    if len(columns) != len(bound.names):
-        raise BindError(
-            f'table "{table.name}" takes {len(columns)} values here, the query gives {len(bound.names)}',
-            code="insert_columns", hint=f"the columns are {', '.join(columns)}", location=statement.place,
-        )  # fmt: skip
-    return _insert(run, table, bound, positions, statement.place)
-
-
-def _positions(table: StoredTable, columns: Sequence[str], places: Sequence[Location]) -> list[int]:
-    low = [name.lower() for name in table.source.schema.names]
-    found: list[int] = []
-    for number, name in enumerate(columns):
-        place = places[number] if number < len(places) else None
-        if name.lower() not in low:
-            raise BindError(
-                f'table "{table.name}" has no column "{name}"', code="column_not_found",
-                hint=f"it has {', '.join(table.source.schema.names)}", location=place,
-            )  # fmt: skip
-        at = low.index(name.lower())
-        if at in found:
-            raise BindError(f'the column "{name}" is named twice', code="duplicate_column", location=place)
-        found.append(at)
-    return found
-
-
-def _insert(
-    run: Running, table: StoredTable, bound: BoundQuery, positions: Sequence[int], place: Location | None
-) -> Relation:
-    schema = table.source.schema
-    bound = replace(bound, plan=_typed_values(bound.plan, [schema.types[at] for at in positions]))
-    given = dict(zip(positions, bound.plan.schema, strict=True))
-    columns: list[tuple[str, Expr]] = []
-    binder = run.binder()
-    for number, field in enumerate(schema):
-        default = table.specs[number].default
-        if number in given:
-            value: Expr = ColumnRef(given[number].type, given[number].name)
-        elif default is not None:
-            value = binder.expression(default, "DEFAULT")
-        else:
-            value = null_of(field.type)
-        columns.append((f"{field.name}'{number}", cast_to(value, field.type)))
-    store = _stored(run, p.Project(bound.plan, tuple(columns)), table.name, _required(table))
-    _put(run, table, _appended(run, table, store))
-    return run.status(store.rows)
-
-
-def _typed_values(plan: Plan, types: Sequence[pa.DataType]) -> Plan:
-    """The cells of VALUES in the types of the table (a NULL among them has no type of its own)."""
-    if not isinstance(plan, p.Values) or not plan.columns:
-        return plan
-    rows = tuple(tuple(cast_to(cell, t) for cell, t in zip(row, types, strict=True)) for row in plan.rows)
-    return p.Values(tuple((key, t) for (key, _), t in zip(plan.columns, types, strict=True)), rows)
-
-
-def _required(table: StoredTable) -> list[int]:
-    return [number for number, spec in enumerate(table.specs) if not spec.nullable]
-
-
-def _put(run: Running, table: StoredTable, stores: tuple[RowStore, ...]) -> None:
-    run.session.catalog.put(replace(table, source=StoredSource(stores, table.source.schema)))
-
-
-def delete_rows(run: Running, statement: s.DeleteRows) -> Relation:
-    table = run.session.catalog.stored(statement.table, statement.place)
-    before = table.source.rows
-    if statement.where is None:
-        _put(run, table, ())
-        return run.status(before)
-    bound = run.bind(kept_rows(table.name, statement.alias, statement.where))
-    store = _stored(run, bound.plan, table.name, ())
-    _put(run, table, _stores(store))
-    return run.status(before - store.rows)
-
-
-def update_rows(run: Running, statement: s.UpdateRows) -> Relation:
-    table = run.session.catalog.stored(statement.table, statement.place)
-    _positions(table, [name for name, _ in statement.assignments], statement.column_places)
-    count = table.source.rows
-    if statement.where is not None:
-        counted = run.bind(matching_count(table.name, statement.alias, statement.where))
-        count = sum(batch.column(0)[0].as_py() for batch in run.relation(counted).batches())
-    bound = run.bind(updated_rows(statement, table.source.schema.names))
-    plan = _cast(bound.plan, table.source.schema.types, run)
-    _put(run, table, _stores(_stored(run, plan, table.name, _required(table))))
-    return run.status(count)
 
 
 def alter_table(run: Running, statement: s.AlterTable) -> Relation:
@@ -254,6 +107,13 @@ def alter_table(run: Running, statement: s.AlterTable) -> Relation:
             hint=f"it has {', '.join(names)}", location=statement.place,
         )  # fmt: skip
     spec = table.specs[at]
+    if statement.action in ("drop column", "set type"):
+        for constraint in table.constraints:
+            if constraint.reads(statement.column):
+                raise NotSupportedError(
+                    f"{statement.action.upper()} of a column with a {constraint.kind.upper()} constraint",
+                    hint="make a new table with CREATE TABLE and INSERT", location=statement.place,
+                )  # fmt: skip
     match statement.action:
         case "rename column":
             if statement.new_name.lower() in (name.lower() for name in names):
@@ -263,7 +123,13 @@ def alter_table(run: Running, statement: s.AlterTable) -> Relation:
             renamed = [statement.new_name if n == at else name for n, name in enumerate(names)]
             fields = [field.with_name(name) for field, name in zip(table.source.schema, renamed, strict=True)]
             source = StoredSource(table.source.stores, pa.schema(fields))
-            catalog.put(replace(table, source=source, specs=_with(table, at, replace(spec, name=statement.new_name))))
+            changed = replace(table, source=source, specs=_with(table, at, replace(spec, name=statement.new_name)))
+            catalog.put(
+                replace(
+                    changed,
+                    constraints=tuple(c.renamed(statement.column, statement.new_name) for c in table.constraints),
+                )
+            )
         case "drop column":
             if len(names) == 1:
                 raise BindError("a table needs at least one column", code="last_column", location=statement.place)
@@ -303,10 +169,10 @@ def _rewrite(run: Running, table: StoredTable, tree: Any, specs: tuple[s.ColumnS
     """The table with the rows of a query over itself."""
     bound = run.bind(tree)
     required = [number for number, spec in enumerate(specs) if not spec.nullable]
-    store = _stored(run, bound.plan, table.name, required)
+    store = stored_rows(run, bound.plan, table.name, required)
     names = [spec.name for spec in specs]
     schema = pa.schema([pa.field(n, t) for n, t in zip(names, bound.plan.schema.types, strict=True)])
-    run.session.catalog.put(replace(table, source=StoredSource(_stores(store), schema), specs=specs))
+    run.session.catalog.put(replace(table, source=StoredSource(nonempty(store), schema), specs=specs))
 
 
 def _path(run: Running, tree: Any, place: Location | None) -> str:
@@ -349,7 +215,7 @@ def copy_from(run: Running, statement: s.CopyFrom) -> Relation:
     options = _options(run, statement.options)
     format_ = str(options.pop("format", None) or format_of(path) or "csv").lower()
     columns: Sequence[str] = statement.columns if statement.columns is not None else table.source.schema.names
-    positions = _positions(table, columns, statement.column_places)
+    positions = column_positions(table, columns, statement.column_places)
     source = open_source(path, format_, options)
     if len(source.schema) != len(columns):
         raise BindError(
@@ -363,7 +229,7 @@ def copy_from(run: Running, statement: s.CopyFrom) -> Relation:
         source = open_source(path, format_, {**options, "types": types})
     names = tuple(source.schema.names)
     plan = p.Scan(source, path, tuple((name, f"{name}#{n}") for n, name in enumerate(names)))
-    return _insert(run, table, BoundQuery(plan, names), positions, statement.place)
+    return insert_plan(run, table, BoundQuery(plan, names), positions)
 
 
 def materialized(session: Any, relation: Relation) -> Relation:

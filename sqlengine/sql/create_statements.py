@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from sqlglot import exp
@@ -10,18 +11,10 @@ from sqlengine.errors import NotSupportedError, ParseError
 from sqlengine.sql import statements as s
 from sqlengine.sql.token_reader import TokenReader
 
-_NOT_YET = (
-    "PRIMARY KEY",
-    "FOREIGN KEY",
-    "PRIMARY",
-    "UNIQUE",
-    "CHECK",
-    "REFERENCES",
-    "FOREIGN",
-    "CONSTRAINT",
-    "GENERATED",
-    "COLLATE",
-)
+_KEYS = ("PRIMARY KEY", "PRIMARY", "UNIQUE", "CHECK", "CONSTRAINT")
+_NOT_YET = ("FOREIGN KEY", "REFERENCES", "FOREIGN", "GENERATED", "COLLATE")
+_OF_COLUMN = ("NOT", "NULL", "DEFAULT", *_KEYS, *_NOT_YET)
+_TYPES = ("INTEGER", "INT", "TEXT", "VARCHAR")  # after these even `check` is a column's name
 
 
 def create(reader: TokenReader) -> s.Statement:
@@ -61,10 +54,12 @@ def _table(reader: TokenReader, head: dict[str, Any]) -> s.Statement:
         reader.at = mark
     reader.expect("(")
     columns: list[s.ColumnSpec] = []
+    constraints: list[s.Constraint] = []
     while not columns or not reader.accept(")"):
-        if reader.word() in _NOT_YET and reader.word(1) not in ("INTEGER", "INT", "TEXT", "VARCHAR"):
-            raise NotSupportedError(f"the constraint {reader.word()} is not supported", location=reader.place)
-        columns.append(_column(reader))
+        if reader.word() in (*_KEYS, *_NOT_YET) and reader.word(1) not in _TYPES:
+            constraints.append(_constraint(reader, ()))
+        else:
+            columns.append(_column(reader, constraints))
         if not reader.accept(","):
             reader.expect(")")
             break
@@ -72,7 +67,31 @@ def _table(reader: TokenReader, head: dict[str, Any]) -> s.Statement:
     for number, name in enumerate(low):
         if name in low[:number]:
             raise ParseError(f'the column "{columns[number].name}" is named twice', location=head["place"])
-    return s.CreateTable(columns=tuple(columns), **head)
+    keys = {c.lower() for constraint in constraints if constraint.kind == "primary key" for c in constraint.columns}
+    for constraint in constraints:
+        for column in constraint.columns:
+            if column.lower() not in low:
+                raise ParseError(f'the table has no column "{column}"', location=head["place"])
+    if sum(constraint.kind == "primary key" for constraint in constraints) > 1:
+        raise ParseError("a table has one PRIMARY KEY at most", location=head["place"])
+    specs = tuple(replace(c, nullable=c.nullable and c.name.lower() not in keys) for c in columns)
+    return s.CreateTable(columns=specs, constraints=tuple(constraints), **head)
+
+
+def _constraint(reader: TokenReader, column: tuple[str, ...]) -> s.Constraint:
+    """PRIMARY KEY, UNIQUE or CHECK, of one column or (`column` is empty) with its columns in parentheses."""
+    if reader.accept("CONSTRAINT"):
+        reader.name("the constraint's name")
+    place = reader.place
+    if reader.accept("CHECK"):
+        reader.expect("(")
+        check = reader.expression()
+        reader.expect(")")
+        return s.Constraint("check", check=check)
+    for word in ("PRIMARY KEY", "UNIQUE"):
+        if reader.accept(word) or reader.accept(*word.split()):
+            return s.Constraint(word.lower(), column or reader.names()[0])
+    raise NotSupportedError(f"the constraint {reader.word() or 'here'} is not supported", location=place)
 
 
 def _table_as(reader: TokenReader, head: dict[str, Any], names: tuple[str, ...]) -> s.Statement:
@@ -84,19 +103,25 @@ def _table_as(reader: TokenReader, head: dict[str, Any], names: tuple[str, ...])
     return s.CreateTable(query=reader.query(), names=names, **head)
 
 
-def _column(reader: TokenReader) -> s.ColumnSpec:
+def _column(reader: TokenReader, constraints: list[s.Constraint] | None = None) -> s.ColumnSpec:
+    """A column with its type; its constraints other than NOT NULL are added to the table's."""
     name = reader.name("a column name")
-    type_ = reader.data_type("NOT", "NULL", "DEFAULT", *_NOT_YET)
+    type_ = reader.data_type(*_OF_COLUMN)
     nullable, default = True, None
     while reader.word() not in (",", ")", ""):
-        if reader.word() in _NOT_YET:
-            raise NotSupportedError(f"the constraint {reader.word()} is not supported", location=reader.place)
+        if reader.word() in (*_KEYS, *_NOT_YET):
+            place = reader.place
+            made = _constraint(reader, (name,))
+            if constraints is None:
+                raise NotSupportedError(f"{made.kind.upper()} of an added column is not supported", location=place)
+            constraints.append(made)
+            continue
         if reader.accept("NOT", "NULL"):
             nullable = False
         elif reader.accept("NULL"):
             nullable = True
         elif reader.accept("DEFAULT"):
-            default = reader.expression("NOT", "NULL", *_NOT_YET) if reader.word() != "NULL" else None
+            default = reader.expression("NOT", "NULL", *_KEYS, *_NOT_YET) if reader.word() != "NULL" else None
             if default is None:
                 reader.accept("NULL")
         else:

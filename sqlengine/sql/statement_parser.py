@@ -232,7 +232,10 @@ def _drop(reader: TokenReader) -> s.Statement:
 
 def _insert(reader: TokenReader) -> s.Statement:
     if reader.word() == "OR":
-        raise NotSupportedError("INSERT OR REPLACE and INSERT OR IGNORE are not supported", location=reader.place)
+        raise NotSupportedError(
+            "INSERT OR REPLACE and INSERT OR IGNORE are not supported",
+            hint="UPDATE what is there, then INSERT what is not", location=reader.place,
+        )  # fmt: skip
     reader.expect("INTO")
     table, place = reader.qualified("a table")
     columns: tuple[str, ...] | None = None
@@ -243,26 +246,38 @@ def _insert(reader: TokenReader) -> s.Statement:
     if not by_name:
         reader.accept("BY", "POSITION")
     if reader.accept("DEFAULT", "VALUES"):
-        return s.InsertRows(table, columns, None, by_name, place, places)
+        return s.InsertRows(table, columns, None, by_name, _returning(reader), place, places)
     start = reader.at
-    reader.until("RETURNING", "ON")
-    if not reader.done and (reader.word() == "RETURNING" or reader.word(1) == "CONFLICT"):
-        what = "RETURNING" if reader.word() == "RETURNING" else "ON CONFLICT"
-        raise NotSupportedError(f"{what} is not supported", location=reader.place)
+    while not reader.done:
+        reader.until("RETURNING", "ON")
+        if reader.word() == "ON" and reader.word(1) == "CONFLICT":
+            raise NotSupportedError(
+                "ON CONFLICT is not supported", hint="UPDATE what is there, then INSERT what is not",
+                location=reader.place,
+            )  # fmt: skip
+        if reader.word() == "RETURNING":
+            break
+        reader.at += not reader.done
+    rows, rest = reader.tokens[start : reader.at], reader.tokens[reader.at :]
     reader.at = start
     if not reader.starts_query():
         raise reader.error("expected VALUES or a query")
-    return s.InsertRows(table, columns, reader.query(), by_name, place, places)
+    query = TokenReader(rows, reader.text).query()
+    reader.at = len(reader.tokens) - len(rest)
+    return s.InsertRows(table, columns, query, by_name, _returning(reader), place, places)
+
+
+def _returning(reader: TokenReader) -> tuple[exp.Expression, ...]:
+    return reader.select_list() if reader.accept("RETURNING") else ()
 
 
 def _delete(reader: TokenReader) -> s.Statement:
     reader.expect("FROM")
     table, place = reader.qualified("a table")
     alias = _alias(reader, "WHERE", "USING", "RETURNING")
-    if reader.word() in ("USING", "RETURNING"):
-        raise NotSupportedError(f"DELETE with {reader.word()} is not supported", location=reader.place)
+    using = reader.other_tables("WHERE", "RETURNING") if reader.accept("USING") else None
     where = reader.expression("RETURNING") if reader.accept("WHERE") else None
-    return s.DeleteRows(table, where, alias, place)
+    return s.DeleteRows(table, where, alias, using, _returning(reader), place)
 
 
 def _alias(reader: TokenReader, *clauses: str) -> str:
@@ -274,26 +289,41 @@ def _alias(reader: TokenReader, *clauses: str) -> str:
 def _truncate(reader: TokenReader) -> s.Statement:
     reader.accept("TABLE")
     table, place = reader.qualified("a table")
-    return s.DeleteRows(table, None, "", place)
+    return s.DeleteRows(table, place=place)
 
 
 def _update(reader: TokenReader) -> s.Statement:
     table, place = reader.qualified("a table")
     alias = _alias(reader, "SET")
     reader.expect("SET")
-    found: list[tuple[str, exp.Expression]] = []
+    found: list[tuple[str, exp.Expression | None]] = []
     places: list[Location] = []
     while True:
-        places.append(reader.place)
-        column = reader.name("a column")
+        start = reader.place
+        several = reader.word() == "("
+        columns, own = reader.names() if several else ((reader.name("a column"),), (start,))
         reader.expect("=")
-        found.append((column, reader.expression("WHERE", "FROM", "RETURNING")))
+        places += own
+        found += zip(columns, _assigned(reader, len(columns), several), strict=True)
         if not reader.accept(","):
             break
-    if reader.word() in ("FROM", "RETURNING"):
-        raise NotSupportedError(f"UPDATE with {reader.word()} is not supported", location=reader.place)
+    using = reader.other_tables("WHERE", "RETURNING") if reader.accept("FROM") else None
     where = reader.expression("RETURNING") if reader.accept("WHERE") else None
-    return s.UpdateRows(table, tuple(found), where, alias, place, tuple(places))
+    return s.UpdateRows(table, tuple(found), where, alias, using, _returning(reader), place, tuple(places))
+
+
+def _assigned(reader: TokenReader, count: int, several: bool) -> list[exp.Expression | None]:
+    """What stands behind `column =` (None for DEFAULT) or `(column, ...) =`."""
+    place = reader.place
+    if not several:
+        return [None if reader.accept("DEFAULT") else reader.expression("WHERE", "FROM", "RETURNING")]
+    row = reader.expression("WHERE", "FROM", "RETURNING")
+    values = row.expressions if isinstance(row, exp.Tuple) else [row.this] if isinstance(row, exp.Paren) else None
+    if values is None:
+        raise NotSupportedError("several columns are set from a row (a, b), not from a query", location=place)
+    if len(values) != count:
+        raise ParseError(f"{count} columns are set from {len(values)} values", location=place)
+    return list(values)
 
 
 def _copy(reader: TokenReader) -> s.Statement:

@@ -95,11 +95,35 @@ class ColumnSpec:
 
 
 @dataclass(frozen=True)
+class Constraint:
+    """`kind`: primary key, unique (both of `columns`) or check (`check` is not false for any row)."""
+
+    kind: str
+    columns: tuple[str, ...] = ()
+    check: exp.Expression | None = None
+
+    def reads(self, column: str) -> bool:
+        """Whether the constraint is about a column."""
+        inside = [c.name for c in self.check.find_all(exp.Column)] if self.check is not None else []
+        return column.lower() in (name.lower() for name in (*self.columns, *inside))
+
+    def renamed(self, column: str, new: str) -> Constraint:
+        """The constraint when the column has another name."""
+        check = self.check.copy() if self.check is not None else None
+        for node in check.find_all(exp.Column) if check is not None else ():
+            if node.name.lower() == column.lower():
+                node.set("this", exp.to_identifier(new, quoted=True))
+        columns = tuple(new if name.lower() == column.lower() else name for name in self.columns)
+        return Constraint(self.kind, columns, check)
+
+
+@dataclass(frozen=True)
 class CreateTable(Statement):
     """With `query` it is CREATE TABLE AS, whose columns may be renamed by `names`."""
 
     name: str
     columns: tuple[ColumnSpec, ...] = ()
+    constraints: tuple[Constraint, ...] = ()
     query: exp.Expression | None = None
     names: tuple[str, ...] = ()
     replace: bool = False
@@ -151,32 +175,42 @@ class DropObject(Statement):
 
 @dataclass(frozen=True)
 class InsertRows(Statement):
-    """`columns`: the named ones, or None for all in order. No `query`: one row of defaults."""
+    """`columns`: the named ones, or None for all in order. No `query`: one row of defaults. `returning`: a select list
+    over the new rows."""
 
     table: str
     columns: tuple[str, ...] | None
     query: exp.Expression | None
     by_name: bool = False
+    returning: tuple[exp.Expression, ...] = ()
     place: Location | None = None
     column_places: tuple[Location, ...] = ()
 
 
 @dataclass(frozen=True)
 class DeleteRows(Statement):
-    """No `where`: all rows (also TRUNCATE)."""
+    """No `where`: all rows (also TRUNCATE). `using`: `SELECT * FROM` the other tables that the condition reads.
+    `returning`: a select list over the deleted rows."""
 
     table: str
     where: exp.Expression | None = None
     alias: str = ""
+    using: exp.Select | None = None
+    returning: tuple[exp.Expression, ...] = ()
     place: Location | None = None
 
 
 @dataclass(frozen=True)
 class UpdateRows(Statement):
+    """A value None is the column's default. `using`: `SELECT * FROM` the tables of FROM. `returning`: a select list
+    over the changed rows."""
+
     table: str
-    assignments: tuple[tuple[str, exp.Expression], ...]
+    assignments: tuple[tuple[str, exp.Expression | None], ...]
     where: exp.Expression | None = None
     alias: str = ""
+    using: exp.Select | None = None
+    returning: tuple[exp.Expression, ...] = ()
     place: Location | None = None
     column_places: tuple[Location, ...] = ()
 

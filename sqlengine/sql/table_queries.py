@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from sqlglot import exp
 
-from sqlengine.sql.statements import ColumnSpec, UpdateRows
+from sqlengine.sql.statements import ColumnSpec, DeleteRows, UpdateRows
 
 
 def _from(table: str, alias: str = "") -> exp.From:
@@ -28,33 +28,142 @@ def _call(name: str, *arguments: exp.Expression) -> exp.Expression:
     return exp.Anonymous(this=name, expressions=list(arguments))
 
 
-def kept_rows(table: str, alias: str, where: exp.Expression) -> exp.Expression:
+_ROW, _HIT, _NEW = "row of the table", "a pair", "new value"  # names that no column has
+
+
+def _numbered(statement: UpdateRows | DeleteRows) -> exp.Subquery:
+    """The table with a number for each row, under its name in the statement."""
+    number = exp.Window(this=_call("row_number"))
+    inner = exp.Select(expressions=[exp.Star(), _named(number, _ROW)], from_=_from(statement.table))
+    alias = exp.to_identifier(statement.alias or statement.table, quoted=True)
+    return exp.Subquery(this=inner, alias=exp.TableAlias(this=alias))
+
+
+def _pairs(statement: UpdateRows | DeleteRows, values: Sequence[exp.Expression]) -> exp.Subquery:
+    """The numbers of the rows that find a partner among the other tables, each with the values for its first one."""
+    assert statement.using is not None
+    others = statement.using.copy()
+    joins = [exp.Join(this=others.args["from_"].this, kind="COMMA"), *(others.args.get("joins") or ())]
+    chosen = [_column(_ROW), _named(exp.Boolean(this=True), _HIT)]
+    chosen += [_named(_call("first", value.copy()), f"{_NEW} {n}") for n, value in enumerate(values)]
+    where = exp.Where(this=statement.where.copy()) if statement.where is not None else None
+    inner = exp.Select(
+        expressions=chosen, from_=exp.From(this=_numbered(statement)), joins=joins, where=where,
+        group=exp.Group(expressions=[_column(_ROW)]),
+    )  # fmt: skip
+    return exp.Subquery(this=inner, alias=exp.TableAlias(this=exp.to_identifier("pairs", quoted=True)))
+
+
+def _with_pairs(
+    statement: UpdateRows | DeleteRows, chosen: Sequence[exp.Expression], values: Sequence[exp.Expression], how: str
+) -> exp.Select:
+    """A select list over the table beside its pairs. `how`: left (all rows), semi (with a partner), anti (without)."""
+    using = [exp.to_identifier(_ROW, quoted=True)]
+    join = exp.Join(this=_pairs(statement, values), using=using)
+    join.set("side" if how == "left" else "kind", how.upper())
+    return exp.Select(expressions=list(chosen), from_=exp.From(this=_numbered(statement)), joins=[join])
+
+
+def _all_but_number() -> exp.Star:
+    return exp.Star(except_=[_column(_ROW)])
+
+
+def _selected(
+    statement: UpdateRows | DeleteRows, condition: exp.Expression | None, *chosen: exp.Expression
+) -> exp.Select:
+    where = exp.Where(this=condition.copy()) if condition is not None else None
+    return exp.Select(expressions=list(chosen), from_=_from(statement.table, statement.alias), where=where)
+
+
+def kept_rows(statement: DeleteRows) -> exp.Expression:
     """The rows for which the condition is not true."""
-    unknown = _call("coalesce", exp.Paren(this=where.copy()), exp.Boolean(this=False))
-    return exp.Select(expressions=[exp.Star()], from_=_from(table, alias), where=exp.Where(this=exp.Not(this=unknown)))
+    if statement.using is not None:
+        return _with_pairs(statement, [_all_but_number()], (), "anti")
+    assert statement.where is not None
+    unknown = _call("coalesce", exp.Paren(this=statement.where.copy()), exp.Boolean(this=False))
+    return _selected(statement, exp.Not(this=unknown), exp.Star())
 
 
-def matching_count(table: str, alias: str, where: exp.Expression) -> exp.Expression:
-    count = _call("count", exp.Star())
-    return exp.Select(expressions=[count], from_=_from(table, alias), where=exp.Where(this=where.copy()))
+def deleted_rows(statement: DeleteRows) -> exp.Expression:
+    if statement.using is not None:
+        return _with_pairs(statement, [_all_but_number()], (), "semi")
+    return _selected(statement, statement.where, exp.Star())
+
+
+def matching_count(statement: UpdateRows) -> exp.Expression:
+    """How many rows UPDATE changes."""
+    if statement.using is not None:
+        return _with_pairs(statement, [_call("count", exp.Star())], (), "semi")
+    return _selected(statement, statement.where, _call("count", exp.Star()))
+
+
+def _values(statement: UpdateRows) -> dict[str, exp.Expression]:
+    """The new value of each assigned column; a default that is not there is NULL."""
+    return {
+        name.lower(): exp.Null() if value is None else exp.Paren(this=value.copy())
+        for name, value in statement.assignments
+    }
 
 
 def updated_rows(statement: UpdateRows, columns: Sequence[str]) -> exp.Expression:
     """All rows with the assigned columns changed where the condition is true."""
-    new = {name.lower(): value for name, value in statement.assignments}
+    new = _values(statement)
+    if statement.using is not None:
+        condition: exp.Expression | None = exp.Is(this=_column(_HIT), expression=exp.Boolean(this=True))
+        shown = {name: _column(f"{_NEW} {n}") for n, name in enumerate(new)}
+    else:
+        condition, shown = statement.where, new
     chosen: list[exp.Expression] = []
     for name in columns:
-        value = new.get(name.lower())
-        if value is None:
-            chosen.append(_column(name))
-            continue
-        changed = exp.Paren(this=value.copy())
-        if statement.where is None:
-            chosen.append(_named(changed, name))
-            continue
-        branch = exp.If(this=statement.where.copy(), true=changed)
-        chosen.append(_named(exp.Case(ifs=[branch], default=_column(name)), name))
-    return exp.Select(expressions=chosen, from_=_from(statement.table, statement.alias))
+        value = shown.get(name.lower())
+        if value is not None and condition is not None:
+            value = exp.Case(ifs=[exp.If(this=condition.copy(), true=value)], default=_own(statement, name))
+        chosen.append(_own(statement, name) if value is None else _named(value, name))
+    if statement.using is None:
+        return _selected(statement, None, *chosen)
+    tree = _with_pairs(statement, chosen, list(new.values()), "left")
+    tree.set("order", exp.Order(expressions=[exp.Ordered(this=_column(_ROW))]))
+    return tree
+
+
+def changed_rows(statement: UpdateRows, columns: Sequence[str]) -> exp.Expression:
+    """The rows that UPDATE changes, as they are afterwards."""
+    if statement.using is None:
+        new = _values(statement)
+        chosen = [_named(new[c.lower()], c) if c.lower() in new else _own(statement, c) for c in columns]
+        return _selected(statement, statement.where, *chosen)
+    tree = updated_rows(statement, columns)
+    tree.set("where", exp.Where(this=exp.Is(this=_column(_HIT), expression=exp.Boolean(this=True))))
+    return tree
+
+
+def _own(statement: UpdateRows, name: str) -> exp.Expression:
+    table = exp.to_identifier(statement.alias or statement.table, quoted=True)
+    return exp.Column(this=exp.to_identifier(name, quoted=True), table=table)
+
+
+def returned(table: str, items: Sequence[exp.Expression]) -> exp.Expression:
+    """The select list of RETURNING."""
+    return exp.Select(expressions=[item.copy() for item in items], from_=_from(table))
+
+
+def broken_check(table: str, check: exp.Expression) -> exp.Expression:
+    """A row for which the condition is false, if there is one."""
+    false = exp.Is(this=exp.Paren(this=check.copy()), expression=exp.Boolean(this=False))
+    limit = exp.Limit(expression=exp.Literal.number(1))
+    return exp.Select(expressions=[exp.Star()], from_=_from(table), where=exp.Where(this=false), limit=limit)
+
+
+def repeated_key(table: str, columns: Sequence[str]) -> exp.Expression:
+    """A key that several rows have, if there is one; keys with a NULL are never the same."""
+    keys = [_column(name) for name in columns]
+    known = [exp.Not(this=exp.Is(this=key.copy(), expression=exp.Null())) for key in keys]
+    many = exp.GT(this=_call("count", exp.Star()), expression=exp.Literal.number(1))
+    return exp.Select(
+        expressions=list(keys), from_=_from(table), where=exp.Where(this=exp.and_(*known)),
+        group=exp.Group(expressions=[key.copy() for key in keys]), having=exp.Having(this=many),
+        limit=exp.Limit(expression=exp.Literal.number(1)),
+    )  # fmt: skip
 
 
 def with_column(table: str, spec: ColumnSpec) -> exp.Expression:

@@ -145,6 +145,23 @@ class TokenReader:
         self.at = len(self.tokens)
         return query(rest, self.text, after)
 
+    def select_list(self) -> tuple[exp.Expression, ...]:
+        """The items of a select list, up to the end of the statement."""
+        if self.done:
+            raise self.error("expected a select list")
+        rest = self.tokens[self.at :]
+        self.at = len(self.tokens)
+        return tuple(query([_word(T.SELECT, rest[0]), *rest], self.text, rest[0]).expressions)
+
+    def other_tables(self, *until: str) -> exp.Select:
+        """`SELECT * FROM` the tables that stand here up to one of the words."""
+        tokens = self.until(*until)
+        if not tokens:
+            raise self.error("expected a table")
+        tree = query([_word(T.FROM, tokens[0]), *tokens], self.text, tokens[0])
+        assert isinstance(tree, exp.Select)
+        return tree
+
     def query_in_parentheses(self) -> exp.Expression:
         self.expect("(")
         after = self.last
@@ -160,3 +177,8 @@ class TokenReader:
     def data_type(self, *until: str) -> exp.DataType:
         after = self.last
         return data_type(self.until(",", *until), self.text, after)
+
+
+def _word(kind: TokenType, before: Token) -> Token:
+    """A keyword right before a token."""
+    return Token(kind, kind.name, before.line, before.col, before.start, before.start)
