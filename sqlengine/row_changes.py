@@ -145,7 +145,8 @@ def update_rows(run: Running, statement: s.UpdateRows) -> Relation:
         result = _returned(run, table, statement.alias, rows, statement.returning)
     count = table.source.rows
     if statement.where is not None or statement.using is not None:
-        count = run.relation(run.bind(matching_count(statement))).fetchall()[0][0]
+        counted = run.relation(run.bind(matching_count(statement)))
+        count = sum(batch.column(0)[0].as_py() for batch in counted.batches())
     plan = with_table_types(run.bind(updated_rows(statement, columns)).plan, types)
     store = stored_rows(run, plan, table.name, required_columns(table))
     put_rows(run, table, nonempty(store), (store,))
