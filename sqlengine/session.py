@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 import pyarrow as pa
 
-from sqlengine.backends.local import LocalBackend, QueryContext
+from sqlengine.backends.choice import Backends
+from sqlengine.backends.local import QueryContext
 from sqlengine.caller_names import caller, functions_of, variables_of
 from sqlengine.catalog import Catalog, RegisteredTable, StoredTable, View
 from sqlengine.dbapi import Cursor
@@ -86,6 +87,7 @@ class Session:
         self._running: set[Cancel] = set()
         self._lock = threading.Lock()
         self._closed = False
+        self._backends = Backends()
         choose_allocators()
         self._spill = SpillDirectory.open(self._settings)
         self._earlier_spill: list[SpillDirectory] = []  # where tables were spilled before spill_dir changed
@@ -352,7 +354,7 @@ class Session:
         peaks = QueryPeaks()
         try:
             with self._guard.watching(context.cancel) as peaks:
-                for batch in LocalBackend(context).run(self._operators(plan, context.settings)):
+                for batch in self._backends.run(context, self._operators(plan, context.settings)):
                     rows += batch.num_rows
                     yield batch
         finally:
@@ -405,19 +407,22 @@ class Session:
             case "logical":
                 return logical_text(optimize(decorrelate(plan), context.settings))
             case "physical":
-                return physical_text(self._operators(plan, context.settings))
+                root = self._operators(plan, context.settings)
+                return self._backends.explain(context, root) or physical_text(root)
             case "memory":
                 chosen = settings or self._settings
                 limit = chosen.memory_limit or self._guard.limit
+                if context.settings.backend != "local":
+                    return self._backends.explain_memory(context, self._operators(plan, context.settings), format)
                 return explain_memory(self.planner(plan), chosen, limit, self._weight, format)
             case "analyze" | "analyze memory":
                 spilled = self._spill.written
                 with self._guard.watching(context.cancel) as peaks:
-                    for _ in LocalBackend(context).run(self._operators(plan, context.settings)):
+                    for _ in self._backends.run(context, self._operators(plan, context.settings)):
                         pass
                 profile = context.profile
                 if kind == "analyze":
-                    return analyzed_text(profile.stages, profile.metrics)
+                    return "\n".join([analyzed_text(profile.stages, profile.metrics), *profile.notes])
                 return explain_measured_memory(
                     self.forecast(plan, settings),
                     profile.stages,
@@ -443,6 +448,11 @@ class Session:
 
         return operators
 
+    def backend_summary(self) -> str:
+        """One line on where queries run; connects to the cluster if that is the setting."""
+        self.check_open()
+        return self._backends.summary(self._context())
+
     def interrupt(self) -> int:
         """Cancel all running queries of this session, from any thread; they raise `Interrupted`. How many they were."""
         with self._lock:
@@ -455,6 +465,7 @@ class Session:
         self.interrupt()
         self._closed = True
         self.catalog.clear()
+        self._backends.close()
         for directory in (self._spill, *self._earlier_spill):
             directory.close()
 

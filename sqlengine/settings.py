@@ -168,6 +168,27 @@ class Settings:
     preserve_order: bool = _setting(
         True, _boolean, "Give rows in the order of the input where SQL leaves the order free.", "boolean"
     )
+    backend: str = _setting(
+        "local", _choice("local", "ray"), "Where queries run: threads of this process, or a Ray cluster.", "text"
+    )
+    ray_address: str = _setting(
+        "", str, "Address of the Ray cluster. Empty: the one this process is connected to, or a new one here.", "text"
+    )
+    ray_task_memory: int = _setting(
+        0, _memory, "Memory of one task on a cluster. 0: 90 % of a node's memory resource by its CPUs.", "bytes"
+    )
+    ray_py_modules: tuple[str, ...] = _setting(
+        (), _paths, "Packages and folders of Python code that workers need; used when the connection is made.", "paths"
+    )
+    shuffle: str = _setting(
+        "auto",
+        _choice("auto", "files", "objects"),
+        "What a stage on a cluster leaves its rows in: files of the node, or Ray objects. auto: objects if few.",
+        "text",
+    )
+    task_attempts: int = _setting(
+        4, _integer(1), "How often a task of a cluster runs in all when nodes or workers are lost.", "integer"
+    )
     default_null_order: str = _setting(
         "nulls_last",
         _choice("nulls_last", "nulls_first", "nulls_first_on_asc_last_on_desc", "nulls_last_on_asc_first_on_desc"),

@@ -12,15 +12,18 @@ from __future__ import annotations
 
 import threading
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from sqlengine.backends.gather import Gather
 from sqlengine.backends.worker import Batches, Profile, open_stream
 from sqlengine.errors import MemoryLimitError
 from sqlengine.expr.statistics import Stats
+from sqlengine.formats.base import Split
 from sqlengine.operators.base import Operator
 from sqlengine.operators.exchange import Exchange, HeldInput, HeldPlan, StageInput
+from sqlengine.operators.scan_splits import ScanSplits
 from sqlengine.physical.adapt import adapt
 from sqlengine.physical.estimates import estimate
 from sqlengine.physical.fit import Needs, fit, pipeline, units, width
@@ -47,6 +50,12 @@ class QueryContext:
     cancel: Cancel
     weight: int  # of the process before any work, in bytes
     profile: Profile = field(default_factory=Profile)
+
+
+class StageReader(Protocol):
+    """Who knows where the rows of finished stages are."""
+
+    def open_input(self, operator: Operator, task: Task) -> Batches: ...
 
 
 class LocalBackend:
@@ -123,7 +132,7 @@ class Pipeline:
     """One admitted pipeline: the tasks of its root and of the gathers below it, under one `TaskMemory`."""
 
     def __init__(
-        self, backend: LocalBackend, root: Operator, context: QueryContext, seam: Exchange | HeldPlan | None = None
+        self, backend: StageReader, root: Operator, context: QueryContext, seam: Exchange | HeldPlan | None = None
     ) -> None:
         self._backend = backend
         self._root = root
@@ -162,6 +171,15 @@ class Pipeline:
         """The batches of the root (which is in one task)."""
         task = self._task(self._root, StageState(1), 0, None)
         return open_stream(self._root, task, self._open_exchange)
+
+    def share(self, splits: Mapping[int, Sequence[Split]] | None, partition: int | None) -> Batches:
+        """The batches of the root for one share of the work: of each scan (by `id`) the splits given, no others; all of
+        them where no splits are given."""
+        state = StageState(1)
+        for operator in pipeline(self._root):
+            if isinstance(operator, ScanSplits) and splits is not None:
+                state.assign(operator, splits.get(id(operator), ()))
+        return open_stream(self._root, self._task(self._root, state, 0, partition), self._open_exchange)
 
     def write(self, shuffle: Shuffle, keys: tuple[str, ...], summary: KeySummary) -> None:
         """Run all tasks of the root, their rows into `shuffle`."""

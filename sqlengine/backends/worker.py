@@ -25,6 +25,7 @@ class Profile:
     stages: list[tuple[str, Operator]] = field(default_factory=list)
     metrics: dict[int, OperatorMetrics] = field(default_factory=dict)
     outputs: dict[str, tuple[int, int]] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)  # of a cluster: what ran where
 
     def add(self, operator: Operator, measured: OperatorMetrics) -> None:
         total = self.metrics.setdefault(id(operator), OperatorMetrics())

@@ -94,6 +94,8 @@ def parser() -> argparse.ArgumentParser:
     option(engine, "-j", "--threads", metavar="N", help="tasks at the same time")
     option(engine, "--spill-dir", action="append", metavar="DIR", help="directory for spill files (repeatable)")
     option(engine, "--spill-limit", metavar="SIZE", help="most bytes of spill files")
+    option(engine, "--backend", choices=("local", "ray"), help="where queries run (default local)")
+    option(engine, "--ray-address", metavar="ADDRESS", help="of the Ray cluster; default: one that is started here")
     option(
         engine,
         "--option",

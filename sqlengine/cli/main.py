@@ -140,7 +140,9 @@ def _session(options: argparse.Namespace) -> Iterator[Session]:
     from sqlengine.session import Session
 
     settings: dict[str, Any] = dict(options.option)
-    for name in ("memory_limit", "threads", "spill_dir", "spill_limit", "fail_over_memory"):
+    for name in (
+        "memory_limit", "threads", "spill_dir", "spill_limit", "fail_over_memory", "backend", "ray_address",
+    ):  # fmt: skip
         if getattr(options, name) is not None:
             settings[name] = getattr(options, name)
     config = options.config

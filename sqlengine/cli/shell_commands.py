@@ -111,11 +111,17 @@ def _udf(runner: Runner, given: DotCommand) -> None:
     runner.out.flush()
 
 
-@command(".backend")
+@command(".backend [local|ray]")
 def _backend(runner: Runner, given: DotCommand) -> None:
-    """Where queries run."""
+    """Where queries run: threads of this process, or a Ray cluster (SET ray_address says which)."""
     from sqlengine.settings import format_bytes
 
+    if given.words:
+        runner.session.set("backend", one_word(given, ("local", "ray")))
+    if runner.session.current.backend != "local":
+        runner.out.write(runner.session.backend_summary() + "\n")
+        runner.out.flush()
+        return
     memory = runner.session.memory
     runner.out.write(f"local, threads {thread_count(runner)}, memory limit {format_bytes(memory.limit)}\n")
     runner.out.flush()

@@ -13,6 +13,7 @@ the rows in the order in which they came, those on disk first. Worst case: every
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import pyarrow as pa
 
@@ -168,6 +169,17 @@ class PartitionedBuffer:
         self._open_bytes[number] = 0
         self._release(number, size)
         return size
+
+    def hand_over(self, path: Path) -> list[list[Block]]:
+        """Write what is in memory, give the file to somebody else as `path` (on the same file system; not made when
+        there is no row), and the blocks of each partition. The buffer is empty then."""
+        for number in range(self.partitions):
+            self.spill_partition(number)
+        if self._file is not None:
+            self._file.hand_over(path)
+            self._file = None
+        written, self._written = self._written, [[] for _ in range(self.partitions)]
+        return written
 
     def finish(self) -> None:
         """No more rows will come."""

@@ -265,18 +265,27 @@ class SpillFile:
             data = _read_range(self._reader, block)
         except OSError as error:
             raise _failed(self.path.parent, error) from error
-        schema = self.schema
-        names = schema.names
-        options = pa.ipc.IpcReadOptions(
-            use_threads=False,
-            included_fields=None if columns is None else sorted(names.index(name) for name in columns),
-        )
-        if self._whole_streams:
-            batch = pa.ipc.open_stream(data, options=options).read_next_batch()
-        else:
+        if columns is None or not self._whole_streams:
             # A message alone does not take options; columns that are not wanted are decoded and dropped.
-            batch = pa.ipc.read_record_batch(pa.ipc.read_message(data), schema)
-        return batch if columns is None else batch.select(columns)
+            batch = read_block(data, self.schema)
+            return batch if columns is None else batch.select(columns)
+        wanted = sorted(self.schema.names.index(name) for name in columns)
+        options = pa.ipc.IpcReadOptions(use_threads=False, included_fields=wanted)
+        return pa.ipc.open_stream(data, options=options).read_next_batch().select(columns)
+
+    def hand_over(self, path: Path) -> None:
+        """Close the file and give it to somebody else as `path`, on the same file system."""
+        self.finish()
+        with self._lock:
+            if self._reader is not None:
+                os.close(self._reader)
+                self._reader = None
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            os.rename(self.path, path)
+        except OSError as error:
+            raise _failed(self.path.parent, error) from error
+        self._directory.release(self)
 
     def delete(self) -> None:
         """Remove the file. May be called again."""
@@ -339,6 +348,13 @@ def _make_folder(root: Path) -> _Folder:
     made = _Folder(folder, lock)
     atexit.register(made.remove)
     return made
+
+
+def read_block(data: pa.Buffer, schema: pa.Schema) -> pa.RecordBatch:
+    """The batch in the bytes of one block of a file of this schema."""
+    if any(_has_dictionary(column.type) for column in schema):
+        return pa.ipc.open_stream(data, options=pa.ipc.IpcReadOptions(use_threads=False)).read_next_batch()
+    return pa.ipc.read_record_batch(pa.ipc.read_message(data), schema)
 
 
 def _read_range(descriptor: int, block: Block) -> pa.Buffer:

@@ -31,6 +31,10 @@ class StageState:
         self._shared: dict[int, _Once] = {}
         self._finished: dict[int, int] = {}
 
+    def assign(self, operator: object, items: Iterable[Any]) -> None:
+        """Fill the queue of an operator with what is its share, in place of what it would make itself."""
+        self._queues[id(operator)] = deque(items)
+
     def take(self, operator: object, make: Callable[[], Iterable[Any]]) -> Iterator[Any]:
         """The items of a queue made once per stage, each given to one task."""
         with self.lock:
