@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -12,12 +13,13 @@ from typing import TYPE_CHECKING, Any, Self
 
 import pyarrow as pa
 
+from sqlengine.access import refuse_if_safe
 from sqlengine.backends.choice import Backends
 from sqlengine.backends.local import QueryContext
 from sqlengine.caller_names import caller, functions_of, variables_of
 from sqlengine.catalog import Catalog, RegisteredTable, StoredTable, View
 from sqlengine.dbapi import Cursor
-from sqlengine.errors import InterfaceError, Interrupted, MemoryLimitError, ParseError
+from sqlengine.errors import FileError, InterfaceError, Interrupted, MemoryLimitError, ParseError
 from sqlengine.expr.nodes import Literal
 from sqlengine.formats.base import Source
 from sqlengine.formats.memory import memory_source
@@ -38,6 +40,7 @@ from sqlengine.runtime.cancel import Cancel
 from sqlengine.runtime.guard import MemoryGuard, QueryPeaks
 from sqlengine.runtime.memory import Holder, MemoryPool
 from sqlengine.runtime.process_watch import default_memory_limit, operator_budget, process_rss
+from sqlengine.runtime.progress import Progress, QueryProgress
 from sqlengine.runtime.row_store import RowStore
 from sqlengine.runtime.spill import SpillDirectory
 from sqlengine.settings import Settings, format_bytes, initial_settings, setting_field, settings_rows
@@ -84,10 +87,13 @@ class Session:
         self._settings = initial_settings(settings, config)
         self.catalog = Catalog()
         self.user_functions = UserFunctions()
-        self._running: set[Cancel] = set()
+        self._running: dict[Cancel, tuple[QueryProgress, int]] = {}  # with what had been spilled before
         self._lock = threading.Lock()
+        self._reading = threading.Lock()
         self._closed = False
         self._backends = Backends()
+        self.input_taken = ""  # what standard input is for, where SQL cannot read it
+        self._input: str | None = None
         choose_allocators()
         self._spill = SpillDirectory.open(self._settings)
         self._earlier_spill: list[SpillDirectory] = []  # where tables were spilled before spill_dir changed
@@ -199,7 +205,7 @@ class Session:
                         hint=f"it has {listed}" if listed else "it has no parameters",
                     )
         given = {name.lower(): as_table(rows) for name, rows in (tables or {}).items()}
-        if not capture:
+        if not capture or self._settings.safe:
             return Surroundings(values, given, timeout=timeout)
         frame = caller()
         variables = variables_of(frame, lambda value: isinstance(value, Relation))
@@ -254,9 +260,23 @@ class Session:
     def current(self) -> Settings:
         return self._settings
 
+    def standard_input(self) -> str:
+        """The path of a file with all of standard input: read once, at the first use, to disk, as a query may read it
+        more than once."""
+        with self._reading:
+            if self._input is None:
+                if self.input_taken:
+                    raise FileError(
+                        f"'-' cannot be read: standard input is {self.input_taken}", code="input_taken",
+                        hint="give the statements with -c or -f, and the rows on standard input",
+                    )  # fmt: skip
+                self._input = str(self._spill.copy("stdin", sys.stdin.buffer))
+            return self._input
+
     def set(self, name: str, value: Any) -> None:
         """Change a setting; None gives it its default back. A new memory limit needs all queries to have ended.
-        `udf.NAME.OPTION` is an option of a user function."""
+        `udf.NAME.OPTION` is an option of a user function. In a safe session nothing can be changed."""
+        refuse_if_safe(self._settings, "changing settings")
         if name.lower().startswith("udf."):
             self.user_functions.set_option(name, value)
             return
@@ -350,7 +370,7 @@ class Session:
         rows = 0
         spilled = self._spill.written
         with self._lock:
-            self._running.add(context.cancel)
+            self._running[context.cancel] = context.progress, spilled
         peaks = QueryPeaks()
         try:
             with self._guard.watching(context.cancel) as peaks:
@@ -359,7 +379,7 @@ class Session:
                     yield batch
         finally:
             with self._lock:
-                self._running.discard(context.cancel)
+                self._running.pop(context.cancel, None)
             if relation is not None:
                 relation.stats = {
                     "rows": rows,
@@ -459,6 +479,16 @@ class Session:
             for cancel in self._running:
                 cancel.cancel(Interrupted("query cancelled"))
             return len(self._running)
+
+    def progress(self) -> list[Progress]:
+        """How far the running queries are, in the order they began. From any thread."""
+        with self._lock:
+            running = list(self._running.values())
+        rss = self._guard.rss
+        return [
+            progress.look(rss, self._guard.limit, max(0, self._spill.written - spilled))
+            for progress, spilled in running
+        ]
 
     def close(self) -> None:
         """Cancel what runs, forget all tables and remove all spill files."""

@@ -205,6 +205,15 @@ class Settings:
     error_on_division_by_zero: bool = _setting(
         True, _boolean, "`//` and `%` by zero are an error instead of NULL.", "boolean"
     )
+    safe: bool = _setting(
+        False,
+        _boolean,
+        "For SQL of strangers: reads files below root only, no writes, network, Python or environment; no way back.",
+        "boolean",
+    )
+    root: tuple[str, ...] = _setting(
+        (), _paths, "Directories below which a safe session reads files. Empty: none.", "paths"
+    )
     timezone: str = _setting(
         "UTC", _timezone, "Time zone of TIMESTAMPTZ values as text and in date arithmetic.", "text"
     )

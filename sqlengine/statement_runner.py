@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from sqlengine.access import TRIED_SETTINGS, open_allowed, refuse_if_safe
 from sqlengine.catalog import RegisteredTable, StoredTable, View
 from sqlengine.errors import BindError, FileError, InterfaceError, Location, NotSupportedError
 from sqlengine.expr.evaluate import evaluate_constant
 from sqlengine.expr.nodes import Literal
 from sqlengine.expr.registry import all_functions
-from sqlengine.formats import open_source
 from sqlengine.formats.base import Source
 from sqlengine.formats.memory import memory_source
 from sqlengine.plan.nodes import Limit, Scan
@@ -84,12 +84,23 @@ class Running:
         )
         names = [*self.around.tables, *catalog.names()]
         return BindContext(
-            self.find_table, open_source, lambda: sorted(names), settings, call_time, self.find_function, self.rows
+            self.find_table, self.open_files, lambda: sorted(names), settings, call_time, self.find_function, self.rows
         )
 
     def rows(self, query: BoundQuery, most: int) -> list[tuple[Any, ...]]:
         """The first rows of a query that decides how a statement is bound."""
         return self.relation(BoundQuery(Limit(query.plan, most), query.names)).fetchall()
+
+    def open_files(
+        self, paths: str | Sequence[str], format: str | None = None, options: dict[str, Any] | None = None
+    ) -> Source:
+        """The rows of files that this session may read; `-` is standard input."""
+        given = [paths] if isinstance(paths, str) else list(paths)
+        piped = None
+        if "-" in given and format != "glob":
+            piped = self.session.standard_input()
+            given = [piped if path == "-" else path for path in given]
+        return open_allowed(self.session.current, given, format, options, piped)
 
     def find_function(self, name: str) -> UserFunction | None:
         """Functions of the session, then those that the caller's code made with `@udf`."""
@@ -217,6 +228,8 @@ def _explain(run: Running, statement: s.ExplainPlan) -> Relation:
             raise BindError("EXPLAIN needs a statement with a query")
     settings = run.session.current
     for name, tree in statement.settings:
+        if name.lower() not in TRIED_SETTINGS:
+            refuse_if_safe(run.session.current, f"trying {name}")
         settings = settings.with_value(name, run.constant(tree))
     text = run.session.explain(plan, statement.kind, settings if statement.settings else None, statement.format)
     if statement.format == "json" and "memory" not in statement.kind:
@@ -245,6 +258,7 @@ def _set(run: Running, statement: s.SetValue) -> Relation:
 
 def _load_functions(run: Running, statement: s.LoadFunctions | s.CreateFunction) -> Relation:
     functions = run.session.user_functions
+    refuse_if_safe(run.session.current, "loading Python code", statement.place)
     try:
         if isinstance(statement, s.LoadFunctions):
             functions.load(statement.path)

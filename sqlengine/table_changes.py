@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from sqlengine.access import refuse_if_safe
 from sqlengine.catalog import StoredTable
 from sqlengine.errors import BindError, DataError, Location, NotSupportedError
-from sqlengine.formats import format_of, open_source
+from sqlengine.formats import format_of
 from sqlengine.formats.stored import StoredSource, store_schema
 from sqlengine.plan import nodes as p
 from sqlengine.relation import Relation
@@ -190,6 +191,7 @@ def _options(run: Running, given: Sequence[tuple[str, object]]) -> dict[str, Any
 
 def copy_to(run: Running, statement: s.CopyTo) -> Relation:
     """Write the rows; one row says how many."""
+    refuse_if_safe(run.session.current, "writing files", statement.place)
     path = _path(run, statement.path, statement.place)
     options = _options(run, statement.options)
     format_ = str(options.pop("format", None) or format_of(path) or "csv").lower()
@@ -216,7 +218,7 @@ def copy_from(run: Running, statement: s.CopyFrom) -> Relation:
     format_ = str(options.pop("format", None) or format_of(path) or "csv").lower()
     columns: Sequence[str] = statement.columns if statement.columns is not None else table.source.schema.names
     positions = column_positions(table, columns, statement.column_places)
-    source = open_source(path, format_, options)
+    source = run.open_files(path, format_, options)
     if len(source.schema) != len(columns):
         raise BindError(
             f"{path} has {len(source.schema)} columns, {len(columns)} are wanted", code="insert_columns",
@@ -226,7 +228,7 @@ def copy_from(run: Running, statement: s.CopyFrom) -> Relation:
         # Texts such as 007 stay texts where the table has texts.
         wanted = [table.source.schema.types[at] for at in positions]
         types = {n: t for n, t in zip(source.schema.names, wanted, strict=True) if not pa.types.is_nested(t)}
-        source = open_source(path, format_, {**options, "types": types})
+        source = run.open_files(path, format_, {**options, "types": types})
     names = tuple(source.schema.names)
     plan = p.Scan(source, path, tuple((name, f"{name}#{n}") for n, name in enumerate(names)))
     return insert_plan(run, table, BoundQuery(plan, names), positions)

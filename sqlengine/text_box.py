@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 _NARROWEST = 4
 _DRAWN = ("┌┬┐", "├┼┤", "└┴┘", "│", "─")
+_BOLD, _DIM, _PLAIN_AGAIN = "\x1b[1m", "\x1b[2m", "\x1b[0m"
 _PLAIN = ("+++", "+++", "+++", "|", "-")
 
 
@@ -27,8 +28,10 @@ def box(
     footer: bool = True,
     max_width: int = 0,
     plain: bool = False,
+    color: bool = False,
 ) -> int:
-    """Write the box, at most `max_width` columns wide (0: no bound), `plain` in ASCII; the number of rows."""
+    """Write the box, at most `max_width` columns wide (0: no bound), `plain` in ASCII, `color` with bold names and dim
+    types and NULLs; the number of rows."""
     top, middle, bottom, bar, dash = _PLAIN if plain else _DRAWN
     count, rows, first = ends(relation, max_rows)
     hidden = count - len(rows)
@@ -43,11 +46,14 @@ def box(
         size = _fitted(size, max_width)
         out.write(_line(size, top, dash))
         if header:
-            out.write("".join(_row(texts, size, right, bar) for texts in heads) + _line(size, middle, dash))
+            for style, texts in zip((_BOLD, _DIM), heads, strict=True):
+                out.write(_row(texts, size, right, bar, [style if color else ""] * len(size)))
+            out.write(_line(size, middle, dash))
         for number, texts in enumerate(cells):
             if hidden and number == first:
                 out.write(_row(["." if plain else "·"] * len(size), size, right, bar))
-            out.write(_row(texts, size, right, bar))
+            dim = [_DIM if color and value is None else "" for value in rows[number]]
+            out.write(_row(texts, size, right, bar, dim))
         out.write(_line(size, bottom, dash))
     if footer:
         left_out = f" ({hidden:,} not shown)" if hidden else ""
@@ -91,6 +97,8 @@ def _line(size: Sequence[int], ends: str, dash: str) -> str:
     return ends[0] + ends[1].join(dash * (w + 2) for w in size) + ends[2] + "\n"
 
 
-def _row(texts: Sequence[str], size: Sequence[int], right: Sequence[bool], bar: str) -> str:
-    shown = (padded(cut(text, w), w, r) for text, w, r in zip(texts, size, right, strict=True))
+def _row(texts: Sequence[str], size: Sequence[int], right: Sequence[bool], bar: str, styles: Sequence[str] = ()) -> str:
+    shown = [padded(cut(text, w), w, r) for text, w, r in zip(texts, size, right, strict=True)]
+    if any(styles):
+        shown = [f"{style}{text}{_PLAIN_AGAIN}" if style else text for style, text in zip(styles, shown, strict=True)]
     return f"{bar} " + f" {bar} ".join(shown) + f" {bar}\n"

@@ -76,7 +76,7 @@ def width(text: str) -> int:
 
 
 def padded(text: str, size: int, right: bool) -> str:
-    space = " " * (size - width(text))
+    space = " " * max(0, size - width(text))
     return space + text if right else text + space
 
 

@@ -11,7 +11,7 @@ TOP = Path(__file__).parents[1]
 LAYERS = [
     {"cli"},
     {
-        "session", "relation", "dbapi", "statement_runner", "table_changes", "summary", "catalog", "parameters",
+        "session", "relation", "access", "dbapi", "statement_runner", "table_changes", "summary", "catalog", "parameters",
         "caller_names", "text_box", "value_text", "dry_run", "testing",
     },
     {"backends"}, {"sql", "optimizer", "physical"}, {"plan", "operators"},

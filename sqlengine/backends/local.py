@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from sqlengine.backends.gather import Gather
+from sqlengine.backends.progress import expect_work, new_progress, watch_splits
 from sqlengine.backends.worker import Batches, Profile, open_stream
 from sqlengine.errors import MemoryLimitError
 from sqlengine.expr.statistics import Stats
@@ -34,6 +35,7 @@ from sqlengine.runtime.cancel import Cancel
 from sqlengine.runtime.memory import MemoryPool, TaskMemory
 from sqlengine.runtime.partitioned_buffer import PartitionedBuffer
 from sqlengine.runtime.process_watch import limit_for
+from sqlengine.runtime.progress import QueryProgress
 from sqlengine.runtime.shuffle import Shuffle
 from sqlengine.runtime.spill import SpillDirectory
 from sqlengine.runtime.task import StageState, Task
@@ -50,6 +52,7 @@ class QueryContext:
     cancel: Cancel
     weight: int  # of the process before any work, in bytes
     profile: Profile = field(default_factory=Profile)
+    progress: QueryProgress = field(default_factory=new_progress)
 
 
 class StageReader(Protocol):
@@ -68,6 +71,7 @@ class LocalBackend:
 
     def run(self, root: Operator) -> Batches:
         capacity, settings = self._context.pool.capacity, self._context.settings
+        expect_work(self._context.progress, root)
         try:
             while (seam := next_seam(root)) is not None:
                 root = self._run_stage(root, seam)
@@ -103,6 +107,9 @@ class LocalBackend:
         with Pipeline(self, child, context, seam) as running:
             running.write(shuffle, keys, summary)
         shuffle.finish(summary.give_up)
+        if partitions > 1:
+            self._context.progress.expect(number, shuffle.total_bytes)
+            self._context.progress.expect_parts(number, partitions)
         if isinstance(seam, HeldPlan):
             self._held[seam.name] = number
         left = Stats(shuffle.total_rows, shuffle.total_bytes, running.stats().columns, "actual")
@@ -118,9 +125,13 @@ class LocalBackend:
             case StageInput():
                 shuffle = self._stages[operator.stage]
                 if operator.given.kind == "hash" and task.partition is not None:
-                    return shuffle.read(task.partition, consume=not operator.keep)
+                    return self._counted(operator.stage, shuffle.read(task.partition, consume=not operator.keep))
                 return _chain(shuffle, range(operator.partitions), not operator.keep)
         raise AssertionError(operator)
+
+    def _counted(self, stage: int, partition: Batches) -> Batches:
+        yield from partition
+        self._context.progress.part_done(stage, 1)
 
 
 def _chain(shuffle: Shuffle, partitions: range, consume: bool) -> Batches:
@@ -153,6 +164,7 @@ class Pipeline:
         self._lock = threading.Lock()
 
     def __enter__(self) -> Pipeline:
+        self._context.progress.enter(id(self), lambda: [m for task in list(self._tasks) for m in task.measured()])
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -161,6 +173,7 @@ class Pipeline:
                 for operator, measured in task.measured():
                     self._context.profile.add(operator, measured)
         finally:
+            self._context.progress.leave(id(self))
             self._memory.close()
 
     def stats(self) -> Stats:
@@ -169,7 +182,7 @@ class Pipeline:
 
     def stream(self) -> Batches:
         """The batches of the root (which is in one task)."""
-        task = self._task(self._root, StageState(1), 0, None)
+        task = self._task(self._root, watch_splits(StageState(1), self._context.progress), 0, None)
         return open_stream(self._root, task, self._open_exchange)
 
     def share(self, splits: Mapping[int, Sequence[Split]] | None, partition: int | None) -> Batches:
@@ -229,10 +242,11 @@ class Pipeline:
     def _stage(self, runs: int | None, count: int) -> tuple[StageState, Callable[[int], Iterator[int | None]]]:
         """The shared state of a stage and the units each thread runs: partitions from one queue, or one run per
         thread."""
+        progress = self._context.progress
         if runs is None:
-            return StageState(count), lambda number: iter((None,))
+            return watch_splits(StageState(count), progress), lambda number: iter((None,))
         if runs == 1:
-            return StageState(1), lambda number: iter((0,))
+            return watch_splits(StageState(1), progress), lambda number: iter((0,))
         numbers = iter(range(runs))
         lock = threading.Lock()
 
@@ -244,7 +258,7 @@ class Pipeline:
                     return
                 yield partition
 
-        return StageState(runs), take
+        return watch_splits(StageState(runs), progress), take
 
     def _task(self, root: Operator, state: StageState, number: int, partition: int | None) -> Task:
         task = Task(

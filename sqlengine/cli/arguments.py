@@ -88,7 +88,7 @@ def parser() -> argparse.ArgumentParser:
         source, "-v", "--set", dest="variables", action="append", default=[], type=_pair, metavar="NAME=VALUE",
         help="the value of $NAME: 5, 1.5, true, null, 'text' (repeatable)",
     )  # fmt: skip
-    option(source, "--udf", action="append", default=[], metavar="FILE.py", help="load functions (repeatable)")
+    option(source, "--udf", action="append", default=[], metavar="FILE.py|MODULE", help="load functions (repeatable)")
     engine = made.add_argument_group("engine")
     option(engine, "-m", "--memory-limit", metavar="SIZE", help="bound on resident memory, such as 2GB")
     option(engine, "-j", "--threads", metavar="N", help="tasks at the same time")
@@ -114,7 +114,19 @@ def parser() -> argparse.ArgumentParser:
     option(
         control, "--fail-over-memory", metavar="SIZE", help="exit 5 before a query predicted to take more memory runs"
     )
+    option(
+        control, "--safe", action="store_true",
+        help="for SQL of strangers: no shell, Python, writes or network, files only below --root, settings locked",
+    )  # fmt: skip
+    option(control, "--root", action="append", metavar="DIR", help="with --safe: files below DIR are read (repeatable)")
     report = made.add_argument_group("report")
+    shown = ("auto", "always", "never")
+    option(
+        report, "--progress", choices=shown, default="auto", help="what long queries have done (auto: on a terminal)"
+    )
+    option(
+        report, "--color", choices=shown, default="auto", help="auto: on a terminal, NO_COLOR and FORCE_COLOR obeyed"
+    )
     option(report, "--stats", action="store_true", help="one JSON line on standard error at the end")
     option(report, "--error-format", choices=("text", "json"), default="text", help="how errors are shown")
     option(

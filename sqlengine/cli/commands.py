@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from sqlengine.access import refuse_if_safe
 from sqlengine.cli.arguments import FORMATS
 from sqlengine.cli.script import DotCommand
 from sqlengine.errors import InterfaceError
@@ -26,6 +27,7 @@ ALIASES = {
 }  # fmt: skip
 
 
+_UNSAFE = {"shell", "cd", "edit", "udf", "output", "once", "pager"}  # not for scripts of strangers
 _READ = (".read FILE", "Run a script.")  # it is put in where the line stands, before anything runs
 
 
@@ -56,6 +58,8 @@ def run_command(runner: Runner, given: DotCommand) -> None:
         raise InterfaceError(
             f"there is no command .{given.name}", code="unknown_command", hint=hint, location=given.location
         )
+    if name in _UNSAFE:
+        refuse_if_safe(runner.session.current, f".{name}", given.location)
     try:
         found(runner, given)
     except InterfaceError as error:

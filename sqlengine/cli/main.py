@@ -8,15 +8,17 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import IO, TYPE_CHECKING, Any
 
 from sqlengine.cli.arguments import FORMATS, parser
+from sqlengine.cli.colors import colored_error, is_colored
 
 if TYPE_CHECKING:
     import argparse
 
     from sqlengine.cli.runner import Runner
+    from sqlengine.cli.script import Item
     from sqlengine.session import Session
 
 _ENDINGS = {
@@ -33,9 +35,6 @@ def main(argv: list[str] | None = None) -> int:
 
         print(f"sqlengine {__version__}")
         return 0
-    from sqlengine.cli.render import error_json
-    from sqlengine.cli.runner import as_error, exit_code
-
     try:
         code = _run(options)
         sys.stdout.flush()
@@ -48,18 +47,28 @@ def main(argv: list[str] | None = None) -> int:
         print("interrupted", file=sys.stderr)
         return 130
     except Exception as error:
-        if isinstance(error, OSError) and not hasattr(error, "render"):
-            from sqlengine.errors import FileError
+        return _shown(error, options)
 
-            error = FileError(f"cannot write the output: {error.strerror}", code="output_error")
-            _closed()
-        shown = as_error(error)
-        if options.debug:
-            import traceback
 
-            traceback.print_exception(error)
-        print(error_json(shown) if options.error_format == "json" else shown.render(), file=sys.stderr)
-        return exit_code(shown)
+def _shown(error: Exception, options: argparse.Namespace) -> int:
+    """An error that ended everything, on standard error; the exit code."""
+    from sqlengine.cli.render import error_json
+    from sqlengine.cli.runner import as_error, exit_code
+    from sqlengine.errors import FileError
+
+    if isinstance(error, OSError) and not hasattr(error, "render"):
+        error = FileError(f"cannot write the output: {error.strerror}", code="output_error")
+        _closed()
+    shown = as_error(error)
+    if options.debug:
+        import traceback
+
+        traceback.print_exception(error)
+    text = shown.render()
+    if is_colored(options.color, sys.stderr):
+        text = colored_error(text)
+    print(error_json(shown) if options.error_format == "json" else text, file=sys.stderr)
+    return exit_code(shown)
 
 
 def _closed() -> int:
@@ -71,7 +80,6 @@ def _closed() -> int:
 
 def _run(options: argparse.Namespace) -> int:
     from sqlengine.cli.runner import Counts
-    from sqlengine.cli.script import Item, load_file, load_text
 
     counts = Counts()
     if options.log_level:
@@ -79,39 +87,56 @@ def _run(options: argparse.Namespace) -> int:
 
         logging.basicConfig(level=options.log_level.upper(), stream=sys.stderr, format="%(levelname)s %(message)s")
     inputs: list[tuple[str, str]] = [*(options.inputs or []), *(("file", name) for name in options.files)]
-    terminal = sys.stdin.isatty()
-    prompt = options.interactive or (not inputs and terminal)
+    prompt = options.interactive or (not inputs and sys.stdin.isatty())
     if not inputs and not prompt:
         inputs.append(("file", "-"))
+    with _session(options) as session:
+        items = _items(options, session, inputs, prompt)
+        with _output(options) as stream:
+            runner = _runner(options, session, stream, counts)
+            try:
+                code = runner.run(items) or runner.finish()
+                if prompt and not (code and not options.interactive):
+                    from sqlengine.cli.prompt import prompt as read_and_run
+
+                    code = read_and_run(runner, options.quiet, is_colored(options.color, sys.stdout))
+            except BaseException:
+                if options.stats:
+                    print(counts.line(session, "error"), file=sys.stderr)
+                raise
+            finally:
+                runner.close()
+            if options.stats:
+                print(counts.line(session, "error" if code else "ok"), file=sys.stderr)
+            if code and options.output:
+                raise _Failed(code)
+    return code
+
+
+def _items(options: argparse.Namespace, session: Session, inputs: list[tuple[str, str]], prompt: bool) -> list[Item]:
+    """All that is to be run before a prompt opens, parsed."""
+    from sqlengine.access import check_readable
+    from sqlengine.cli.script import load_file, load_text
+
+    def may_read(path: str) -> None:
+        check_readable(session.current, path)
+
     items: list[Item] = []
     if options.init:
-        items += _script(options.init)
+        items += _script(options.init, may_read)
     elif prompt and not options.no_init and os.path.exists(_user_file("init.sql")):
         items += load_file(_user_file("init.sql"))
     for kind, value in inputs:
         if kind == "command":
-            items += load_text(value, "<command>")
+            items += load_text(value, "<command>", may_read=may_read)
         elif value == "-":
-            items += load_text(sys.stdin.read(), "<stdin>")
+            items += load_text(sys.stdin.read(), "<stdin>", may_read=may_read)
+            session.input_taken = "the script"
         else:
-            items += _script(value)
-    with _session(options) as session, _output(options) as stream:
-        runner = _runner(options, session, stream, counts)
-        try:
-            code = runner.run(items) or runner.finish()
-            if prompt and not (code and not options.interactive):
-                from sqlengine.cli.prompt import prompt as read_and_run
-
-                code = read_and_run(runner, options.quiet)
-        except BaseException:
-            if options.stats:
-                print(counts.line(session, "error"), file=sys.stderr)
-            raise
-        if options.stats:
-            print(counts.line(session, "error" if code else "ok"), file=sys.stderr)
-        if code and options.output:
-            raise _Failed(code)
-    return code
+            items += _script(value, may_read)
+    if prompt:
+        session.input_taken = "the prompt"
+    return items
 
 
 class _Failed(Exception):
@@ -122,12 +147,12 @@ class _Failed(Exception):
         self.code = code
 
 
-def _script(path: str) -> list[Any]:
+def _script(path: str, may_read: Callable[[str], None]) -> list[Item]:
     from sqlengine.cli.script import load_file
     from sqlengine.errors import FileError
 
     try:
-        return list(load_file(path))
+        return load_file(path, may_read=may_read)
     except FileError as error:
         if error.location is None:
             raise FileError(error.message, code="script_not_found", hint=error.hint) from None
@@ -141,10 +166,12 @@ def _session(options: argparse.Namespace) -> Iterator[Session]:
 
     settings: dict[str, Any] = dict(options.option)
     for name in (
-        "memory_limit", "threads", "spill_dir", "spill_limit", "fail_over_memory", "backend", "ray_address",
+        "memory_limit", "threads", "spill_dir", "spill_limit", "fail_over_memory", "backend", "ray_address", "root",
     ):  # fmt: skip
         if getattr(options, name) is not None:
             settings[name] = getattr(options, name)
+    if options.safe:
+        settings["safe"] = True
     config = options.config
     if config is None and not options.no_init and os.path.exists(_user_file("config.toml")):
         config = _user_file("config.toml")
@@ -173,6 +200,7 @@ def _output(options: argparse.Namespace) -> Iterator[IO[bytes]]:
 def _runner(options: argparse.Namespace, session: Session, stream: IO[bytes], counts: Any) -> Runner:
     import time
 
+    from sqlengine.cli.progress import progress_display
     from sqlengine.cli.render import Look, Out
     from sqlengine.cli.runner import Runner
     from sqlengine.parameters import bound_parameters, from_text
@@ -191,11 +219,12 @@ def _runner(options: argparse.Namespace, session: Session, stream: IO[bytes], co
         null=options.null_string,
         max_rows=max(1, options.max_rows),
         max_width=terminal_width() if terminal else 0,
+        color=options.output is None and is_colored(options.color, sys.stdout),
     )
     values = {name: from_text(word) for name, word in options.variables}
     return Runner(
         session,
-        Out(stream),
+        Out(stream, sys.stdout.isatty() if options.output is None else False),
         look,
         bound_parameters(values),
         result=options.result,
@@ -205,4 +234,6 @@ def _runner(options: argparse.Namespace, session: Session, stream: IO[bytes], co
         debug=options.debug,
         deadline=None if options.timeout is None else time.monotonic() + options.timeout,
         counts=counts,
+        color=is_colored(options.color, sys.stderr),
+        progress=progress_display(options.progress, session),
     )

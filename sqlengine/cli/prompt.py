@@ -7,6 +7,7 @@ stops whatever the main thread does.
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import signal
 import sys
@@ -15,6 +16,7 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 
 from sqlengine import __version__
+from sqlengine.access import check_readable
 from sqlengine.cli.commands import Leave
 from sqlengine.cli.runner import Runner, as_error
 from sqlengine.cli.script import is_complete, load_text
@@ -68,7 +70,8 @@ def _run(runner: Runner, text: str) -> None:
     stripped = text.lstrip()
     try:
         with _interrupts(runner):
-            for item in load_text("." + stripped[1:] if stripped.startswith("\\") else text, ""):
+            shown = "." + stripped[1:] if stripped.startswith("\\") else text
+            for item in load_text(shown, "", may_read=functools.partial(check_readable, runner.session.current)):
                 runner.step(item)
     except Leave:
         raise

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from sqlengine.formats.text import csv_lines, json_values
 from sqlengine.relation import Relation
-from sqlengine.text_box import box, ends
+from sqlengine.text_box import box
 from sqlengine.value_text import is_right, one_line, padded, row_texts, widths
 
 _STEP = 8192
@@ -30,17 +30,23 @@ class Look:
     null: str | None = None
     max_rows: int = 40
     max_width: int = 0
+    color: bool = False
 
 
 class Out:
-    """Where bytes go; knows how many there were, as encoders of files ask."""
+    """Where bytes go; knows how many there were, as encoders of files ask. `clear` is called before bytes reach a
+    terminal, on which something else may stand."""
 
-    def __init__(self, stream: IO[bytes]) -> None:
+    def __init__(self, stream: IO[bytes], terminal: bool = False) -> None:
         self._stream = stream
         self._size = 0
         self.closed = False
+        self.terminal = terminal
+        self.clear: Callable[[], None] | None = None
 
     def write(self, data: bytes | str) -> int:
+        if self.terminal and self.clear is not None:
+            self.clear()
         raw = data.encode("utf-8", "surrogateescape") if isinstance(data, str) else data
         self._stream.write(raw)
         self._size += len(raw)
@@ -76,7 +82,7 @@ def _boxed(plain: bool) -> Writer:
         null = "NULL" if look.null is None else look.null
         count = box(
             relation, text, look.max_rows, null=null, header=look.header, footer=look.footer, max_width=look.max_width,
-            plain=plain,
+            plain=plain, color=look.color,
         )  # fmt: skip
         out.write(text.getvalue())
         return count
@@ -85,37 +91,36 @@ def _boxed(plain: bool) -> Writer:
 
 
 def _markdown(relation: Relation, out: Out, look: Look) -> int:
+    """All rows; the columns are as wide as the first rows want them."""
     null = "" if look.null is None else look.null
-    count, rows, first = ends(relation, look.max_rows) if look.max_rows else _all(relation)
     right = [is_right(type_) for type_ in relation.dtypes]
-    cells = [[_escaped(null if v is None else v) for v in row] for row in rows]
     names = [_escaped(name) for name in relation.columns]
-    if not names:
-        return count
-    if count > len(rows):
-        cells.insert(first, ["…"] * len(names))
-    size = [max(3, w) for w in widths([names, *cells])]
+    size: list[int] = []
+    count = 0
 
     def line(texts: Sequence[str]) -> str:
         return "| " + " | ".join(padded(t, w, r) for t, w, r in zip(texts, size, right, strict=True)) + " |\n"
 
-    if look.header:
-        marks = ("-" * (w - 1) + ":" if r else "-" * w for w, r in zip(size, right, strict=True))
-        out.write(line(names) + "| " + " | ".join(marks) + " |\n")
-    for texts in cells:
-        out.write(line(texts))
-    if count > len(rows) and look.footer:
-        out.write(f"\n{count:,} rows ({count - len(rows):,} not shown)\n")
+    def begin(cells: list[list[str]]) -> None:
+        size.extend(max(3, w) for w in widths([names, *cells]))
+        if look.header:
+            marks = ("-" * (w - 1) + ":" if r else "-" * w for w, r in zip(size, right, strict=True))
+            out.write(line(names) + "| " + " | ".join(marks) + " |\n")
+
+    for batch in _pieces(relation):
+        count += batch.num_rows
+        if names:
+            cells = [[_escaped(null if v is None else v) for v in row] for row in row_texts(batch)]
+            if not size:
+                begin(cells)
+            out.write("".join(map(line, cells)))
+    if names and not size:
+        begin([])
     return count
 
 
 def _escaped(text: str) -> str:
     return one_line(text).replace("|", "\\|")
-
-
-def _all(relation: Relation) -> tuple[int, list[tuple[str | None, ...]], int]:
-    rows = [row for batch in relation.batches() for row in row_texts(batch)]
-    return len(rows), rows, len(rows)
 
 
 def _line(relation: Relation, out: Out, look: Look) -> int:

@@ -10,13 +10,15 @@ import sys
 import time
 import uuid
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import IO
 
 import pyarrow as pa
 
+from sqlengine.cli.colors import colored_error
 from sqlengine.cli.commands import Leave, run_command
 from sqlengine.cli.pager import Kept, paged
+from sqlengine.cli.progress import ProgressDisplay
 from sqlengine.cli.render import Look, Out, error_json, render
 from sqlengine.cli.script import DotCommand, Item
 from sqlengine.dry_run import DrySession
@@ -62,7 +64,8 @@ class Counts:
     statements: int = 0
     rows: int = 0
     spilled: int = 0
-    peak: int = 0  # resident bytes, of the last query
+    peak: int = 0  # resident bytes of the process and its children, in the last query
+    most: int = 0  # in any query
     started: float = field(default_factory=time.perf_counter)
 
     def line(self, session: Session, status: str) -> str:
@@ -73,7 +76,7 @@ class Counts:
                 "rows": self.rows,
                 "wall_s": round(time.perf_counter() - self.started, 3),
                 "cpu_s": round(time.process_time(), 3),
-                "peak_rss": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+                "peak_rss": max(self.most, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024),
                 "memory_limit": session.memory.limit,
                 "spilled": self.spilled,
             }
@@ -93,13 +96,15 @@ class Runner:
     echo: bool = False
     error_format: str = "text"
     debug: bool = False
+    color: bool = False  # of errors
+    progress: ProgressDisplay | None = None
     timer: bool = False
     deadline: float | None = None
     counts: Counts = field(default_factory=Counts)
     results: int = 0
     failed: int = 0  # exit code of the first error
     once: str | None = None  # a file for the next result alone
-    output: IO[bytes] | None = None  # a file for all results from here on
+    output: OutputFile | None = None  # a file for all results from here on
     stats: bool = False  # show what a query took after it
     last: pa.Table | None = None  # the last result, where somebody may ask for it again
     keep_last: bool = False
@@ -135,12 +140,13 @@ class Runner:
         self.counts.statements += 1
         self.statement = item.sql
         start = time.perf_counter()
-        relation = self._statement(item)
-        if isinstance(self.session, DrySession):
-            self._planned(self.session)
-            return
-        if not relation.is_status:
-            self._result(relation)
+        with self._progress():
+            relation = self._statement(item)
+            if isinstance(self.session, DrySession):
+                self._planned(self.session)
+                return
+            if not relation.is_status:
+                self._result(relation)
         if self.timer:
             print(f"{time.perf_counter() - start:.3f} s", file=sys.stderr)
 
@@ -153,6 +159,20 @@ class Runner:
                 self.failed = self.failed or exit_code(MemoryLimitError(""))
         session.planned.clear()
         self.out.flush()
+
+    @contextlib.contextmanager
+    def _progress(self) -> Iterator[None]:
+        display = self.progress
+        if display is None:
+            yield
+            return
+        display.begin()
+        self.out.clear = display.clear
+        try:
+            yield
+        finally:
+            display.end()
+            self.out.clear = None
 
     def _statement(self, parsed: Parsed) -> Relation:
         left = None
@@ -200,17 +220,16 @@ class Runner:
             if relation.stats is not None:
                 self.counts.spilled += relation.stats["spilled"]
                 self.counts.peak = relation.stats["peak_rss"]
+                self.counts.most = max(self.counts.most, self.counts.peak)
 
     def write(self, relation: Relation, look: Look) -> int:
         """Show rows where results go now; how many they were."""
         if self.once is not None:
             path, self.once = self.once, None
             with output_file(path) as stream:
-                return render(relation, Out(stream), look)
+                return render(relation, Out(stream), replace(look, color=False))
         if self.output is not None:
-            count = render(relation, Out(self.output), look)
-            self.output.flush()
-            return count
+            return render(relation, Out(self.output.stream), replace(look, color=False))
         if self.pager is None:
             count = render(relation, self.out, look)
             self.out.flush()
@@ -225,7 +244,25 @@ class Runner:
             import traceback
 
             traceback.print_exception(error)
-        print(error_json(error) if self.error_format == "json" else error.render(), file=sys.stderr)
+        text = colored_error(error.render()) if self.color else error.render()
+        print(error_json(error) if self.error_format == "json" else text, file=sys.stderr)
+
+    def redirect(self, path: str | None) -> None:
+        """All results from here on to a file; the one before is complete. None: where they went at first."""
+        before, self.output = self.output, None
+        if before is not None:
+            before.complete()
+        if path is not None:
+            self.output = OutputFile(path)
+
+    def close(self) -> None:
+        """The end: what `.output` opened is there when all went well, and not at all otherwise."""
+        before, self.output = self.output, None
+        if before is not None:
+            if self.failed or sys.exc_info()[0] is not None:
+                before.give_up()
+            else:
+                before.complete()
 
 
 def as_error(error: Exception) -> Error:
@@ -237,20 +274,48 @@ def as_error(error: Exception) -> Error:
     )
 
 
+class OutputFile:
+    """A file that appears when it is complete. Raises FileError when it cannot be made."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        folder, name = os.path.split(os.path.abspath(path))
+        self._temporary = os.path.join(folder, f".{name}.{uuid.uuid4().hex[:12]}.tmp")
+        with self._named():
+            self.stream: IO[bytes] = open(self._temporary, "wb")  # noqa: SIM115 - closed by complete and give_up
+
+    @contextlib.contextmanager
+    def _named(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise FileError(f"cannot write {self.path}: {error.strerror}", code="output_error") from None
+
+    def complete(self) -> None:
+        try:
+            with self._named():
+                self.stream.close()
+                os.replace(self._temporary, self.path)
+        except FileError:
+            self.give_up()
+            raise
+
+    def give_up(self) -> None:
+        with contextlib.suppress(OSError):
+            self.stream.close()
+        with contextlib.suppress(FileNotFoundError):
+            os.remove(self._temporary)
+
+
 @contextlib.contextmanager
 def output_file(path: str) -> Iterator[IO[bytes]]:
     """A file that appears when all is written, and not at all after an error."""
-    folder, name = os.path.split(os.path.abspath(path))
-    temporary = os.path.join(folder, f".{name}.{uuid.uuid4().hex[:12]}.tmp")
+    file = OutputFile(path)
     try:
-        try:
-            with open(temporary, "wb") as stream:
-                yield stream
-            os.replace(temporary, path)
-        except OSError as error:
-            if isinstance(error, Error | BrokenPipeError):
-                raise
+        yield file.stream
+    except BaseException as error:
+        file.give_up()
+        if isinstance(error, OSError) and not isinstance(error, Error | BrokenPipeError):
             raise FileError(f"cannot write {path}: {error.strerror}", code="output_error") from None
-    finally:
-        if os.path.exists(temporary):
-            os.remove(temporary)
+        raise
+    file.complete()

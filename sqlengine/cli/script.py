@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from sqlengine.errors import FileError, InterfaceError, Location
@@ -36,8 +37,19 @@ class DotCommand:
 Item = Parsed | DotCommand
 
 
-def load_text(text: str, source: str, folder: str = "", reading: tuple[str, ...] = ()) -> list[Item]:
-    """The items of a script; `folder` is what `.read` is relative to, `reading` the files that led here."""
+def _anything(path: str) -> None:
+    pass
+
+
+def load_text(
+    text: str,
+    source: str,
+    folder: str = "",
+    reading: tuple[str, ...] = (),
+    may_read: Callable[[str], None] = _anything,
+) -> list[Item]:
+    """The items of a script; `folder` is what `.read` is relative to, `reading` the files that led here. `may_read`
+    raises FileError for a file that `.read` may not open."""
     whole = Text(text.removeprefix("\ufeff"), source)
     commands = list(_commands(whole))
     blank = list(whole.sql)
@@ -49,13 +61,18 @@ def load_text(text: str, source: str, folder: str = "", reading: tuple[str, ...]
     items: list[Item] = []
     for _, item in sorted(placed, key=lambda pair: pair[0]):
         if isinstance(item, DotCommand) and item.name in ("read", "i"):
-            items += _read(item, folder, reading)
+            items += _read(item, folder, reading, may_read)
         else:
             items.append(item)
     return items
 
 
-def load_file(path: str, place: Location | None = None, reading: tuple[str, ...] = ()) -> list[Item]:
+def load_file(
+    path: str,
+    place: Location | None = None,
+    reading: tuple[str, ...] = (),
+    may_read: Callable[[str], None] = _anything,
+) -> list[Item]:
     """The items of a script file."""
     real = os.path.realpath(path)
     if real in reading:
@@ -67,14 +84,20 @@ def load_file(path: str, place: Location | None = None, reading: tuple[str, ...]
         raise FileError(f"cannot read {path}: {error.strerror}", code="file_not_found", location=place) from None
     except UnicodeDecodeError as error:
         raise FileError(f"{path} is not UTF-8: {error.reason} at byte {error.start}", location=place) from None
-    return load_text(text, path, os.path.dirname(path), (*reading, real))
+    return load_text(text, path, os.path.dirname(path), (*reading, real), may_read)
 
 
-def _read(command: DotCommand, folder: str, reading: tuple[str, ...]) -> list[Item]:
+def _read(command: DotCommand, folder: str, reading: tuple[str, ...], may_read: Callable[[str], None]) -> list[Item]:
     if len(command.words) != 1:
         raise InterfaceError("write .read FILE", code="usage", location=command.location)
     path = os.path.expanduser(command.words[0])
-    return load_file(path if os.path.isabs(path) else os.path.join(folder, path), command.location, reading)
+    path = path if os.path.isabs(path) else os.path.join(folder, path)
+    try:
+        may_read(path)
+    except FileError as error:
+        error.location = command.location
+        raise
+    return load_file(path, command.location, reading, may_read)
 
 
 def _commands(text: Text) -> list[tuple[int, int, DotCommand]]:

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 
 from sqlengine.cli.arguments import FORMATS
 from sqlengine.cli.commands import command, one_word, quoted, show_sql, switch
+from sqlengine.cli.progress import ProgressDisplay
 from sqlengine.cli.script import DotCommand
-from sqlengine.errors import FileError, InterfaceError
+from sqlengine.errors import InterfaceError
 
 if TYPE_CHECKING:
     from sqlengine.cli.runner import Runner
@@ -40,16 +41,8 @@ def _expanded(runner: Runner, given: DotCommand) -> None:
 
 @command(".output [FILE]")
 def _output(runner: Runner, given: DotCommand) -> None:
-    """Write all results from here on to a file; without one, show them again."""
-    if runner.output is not None:
-        runner.output.close()
-        runner.output = None
-    if given.words:
-        path = os.path.expanduser(one_word(given))
-        try:
-            runner.output = open(path, "wb")  # noqa: SIM115 - stays open until the next .output
-        except OSError as error:
-            raise FileError(f"cannot write {path}: {error.strerror}", code="output_error") from None
+    """Write all results to a file, which is there at the next .output or at the end; without one, show them again."""
+    runner.redirect(os.path.expanduser(one_word(given)) if given.words else None)
 
 
 @command(".stats on|off")
@@ -89,6 +82,7 @@ def _show(runner: Runner, given: DotCommand) -> None:
         "mode": look.format, "headers": _on(look.header), "nullvalue": "default" if look.null is None else look.null,
         "maxrows": look.max_rows, "maxwidth": look.max_width, "timer": _on(runner.timer), "stats": _on(runner.stats),
         "echo": _on(runner.echo), "bail": _on(runner.on_error == "stop"), "pager": runner.pager or "off",
+        "progress": _on(runner.progress is not None),
     }  # fmt: skip
     for name, value in shown.items():
         runner.out.write(f"{name.rjust(9)}: {value}\n")
@@ -137,6 +131,12 @@ def _pager(runner: Runner, given: DotCommand) -> None:
     """Whether results larger than the screen are shown through a program ($PAGER, or less)."""
     word = one_word(given)
     runner.pager = {"on": os.environ.get("PAGER") or "less", "off": None}.get(word, word)
+
+
+@command(".progress on|off")
+def _progress(runner: Runner, given: DotCommand) -> None:
+    """Whether long queries say on standard error what they have done."""
+    runner.progress = ProgressDisplay(runner.session, sys.stderr) if switch(given) else None
 
 
 @command(".edit")

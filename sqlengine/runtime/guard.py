@@ -95,6 +95,11 @@ class MemoryGuard:
         with _live_lock:
             _live.add(self)
 
+    @property
+    def rss(self) -> int:
+        """Of the process tree at the last sample, in bytes."""
+        return self._watch.rss
+
     @contextmanager
     def watching(self, cancel: Cancel) -> Iterator[QueryPeaks]:
         """Watch while a query runs; gives what was seen meanwhile."""

@@ -21,6 +21,7 @@ import time
 import weakref
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import IO
 
 import psutil
 import pyarrow as pa
@@ -118,6 +119,24 @@ class SpillDirectory:
         for root in roots:
             sweep(root)
         return cls(roots, settings.spill_limit, settings.spill_codec)
+
+    def copy(self, name: str, stream: IO[bytes]) -> Path:
+        """A stream as a file, for those who read it more than once."""
+        with self._lock:
+            root = next(self._roots)
+            try:
+                folder = self._folders.get(root)
+                if folder is None:
+                    folder = self._folders[root] = _make_folder(root)
+            except OSError as error:
+                raise _failed(root, error) from error
+        path = folder.path / name
+        try:
+            with open(path, "wb") as file:
+                shutil.copyfileobj(stream, file, 1 << 20)
+        except OSError as error:
+            raise _failed(root, error) from error
+        return path
 
     def file(self, owner: str, schema: pa.Schema) -> SpillFile:
         """A new, empty file in the next of the directories; raises SpillError when it cannot be made."""

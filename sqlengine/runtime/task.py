@@ -27,6 +27,9 @@ class StageState:
     def __init__(self, tasks: int) -> None:
         self.tasks = tasks
         self.lock = threading.Lock()
+        # Told of the items of a queue when it is made, and of each item when its task comes back for another.
+        self.on_items: Callable[[object, Iterable[Any]], None] | None = None
+        self.on_done: Callable[[object, Any], None] | None = None
         self._queues: dict[int, deque[Any]] = {}
         self._shared: dict[int, _Once] = {}
         self._finished: dict[int, int] = {}
@@ -41,12 +44,16 @@ class StageState:
             queue = self._queues.get(id(operator))
             if queue is None:
                 queue = self._queues[id(operator)] = deque(make())
+                if self.on_items is not None:
+                    self.on_items(operator, queue)
         while True:
             try:
                 item = queue.popleft()
             except IndexError:
                 return
             yield item
+            if self.on_done is not None:
+                self.on_done(operator, item)
 
     def shared(self, operator: object, make: Callable[[], T], cancel: Cancel) -> T:
         """A value made by the first task that asks; the others wait for it (or for its error)."""
@@ -148,7 +155,7 @@ class Task:
 
     def measured(self) -> Iterator[tuple[Any, OperatorMetrics]]:
         """The operators that ran in this task, with their metrics; peaks are those of the reservations."""
-        for key, (operator, metrics) in self._metrics.items():
+        for key, (operator, metrics) in list(self._metrics.items()):
             if key in self._reservations:
                 metrics.peak = max(metrics.peak, self._reservations[key].peak)
             yield operator, metrics

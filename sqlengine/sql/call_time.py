@@ -117,6 +117,8 @@ def _named_value(node: exp.Anonymous, known: CallTime, text: Text) -> exp.Expres
         )  # fmt: skip
     if function == "getvariable":
         value = known.variables.get(name.lower(), null_of(pa.null()))
+    elif function == "getenv" and known.settings.safe:
+        raise BindError("getenv() is not allowed in safe mode", code="not_allowed", location=text.of(node))
     elif function == "getenv":
         value = literal(os.environ.get(name, ""))
     else:

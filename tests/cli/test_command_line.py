@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import pyarrow.ipc as ipc
 import pyarrow.parquet as pq
 import pytest
@@ -249,7 +250,9 @@ def test_ctrl_c_ends_with_130_and_leaves_no_spill(tmp_path: Path) -> None:
         [*COMMAND, "--spill-dir", str(tmp_path), "-o", str(tmp_path / "o.csv"), "-c", LONG],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=TOP, text=True,
     )  # fmt: skip
-    time.sleep(2.5)
+    while psutil.Process(process.pid).num_threads() < 4:  # until the query runs
+        time.sleep(0.05)
+    time.sleep(0.3)
     os.kill(process.pid, signal.SIGINT)
     _, stderr = process.communicate(timeout=30)
     assert (process.returncode, stderr) == (130, "interrupted\n")

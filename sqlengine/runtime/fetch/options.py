@@ -50,7 +50,7 @@ class FetchOptions:
         options = cls(**values)
         for name, value in given.items():
             options = options.with_value(name, value)
-        return options
+        return replace(options, schemes=("data",)) if settings.safe else options
 
     def with_value(self, name: str, value: Any) -> FetchOptions:
         """One option changed; raises InterfaceError for an unknown name or a value that will not do."""
