@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from sqlengine.errors import DataError, NotSupportedError
+from sqlengine.expr.far_times import UNITS, around_infinity, is_endless, numbers_of
 from sqlengine.expr.text_forms import to_text
 from sqlengine.expr.text_values import from_text
 from sqlengine.kernels import decimals
@@ -55,6 +56,10 @@ def _cast(array: pa.Array, type_: pa.DataType, timezone: str) -> pa.Array:
         if pc.any(pc.and_(pc.is_inf(small), pc.is_finite(array))).as_py():
             raise OverflowError
         return small
+    if array.null_count == len(array):
+        return pa.nulls(len(array), type_)
+    if is_endless(source) and is_endless(type_):
+        return around_infinity(array, type_, lambda finite: _temporal(finite, type_, timezone))
     if t.is_temporal(source) or t.is_temporal(type_):
         return _temporal(array, type_, timezone)
     if t.is_nested(source) or t.is_nested(type_):
@@ -106,7 +111,11 @@ def _temporal(array: pa.Array, type_: pa.DataType, timezone: str) -> pa.Array:
         return placed.cast(type_, safe=False)
     if t.is_timestamp(source):
         if t.is_date(type_):
-            return pc.floor_temporal(array, unit="day").cast(type_)
+            per_day = UNITS[source.unit]
+            numbers = numbers_of(array)
+            days = pc.divide(numbers, per_day)
+            before = pc.less(numbers, pc.multiply(days, per_day))
+            return pc.subtract(days, before.cast(pa.int8())).cast(pa.int32()).cast(type_)
         if t.is_time(type_):
             day = pc.subtract(array, pc.floor_temporal(array, unit="day"))
             return day.cast(pa.duration("us"), safe=False).cast(pa.int64()).cast(type_)

@@ -151,6 +151,11 @@ def _folded(expr: Literal, type_: pa.DataType) -> Literal | None:
     from sqlengine.expr.cast import cast_array
 
     try:
-        return Literal(type_, cast_array(pa.array([expr.value], expr.type), type_, False)[0].as_py())
+        value = cast_array(pa.array([expr.value], expr.type), type_, False)
+        if type_ == pa.time64("us") and value.cast(pa.int64())[0].as_py() == 86_400_000_000:
+            return None  # 24:00:00, which Python does not have
+        return Literal(type_, value[0].as_py())
     except (DataError, NotSupportedError):
         return None  # the cast reports it when it runs, with its place
+    except (ValueError, OverflowError):
+        return None  # a date or time that Python does not have

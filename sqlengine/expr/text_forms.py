@@ -9,6 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from sqlengine.expr.far_times import with_far_texts
 from sqlengine.types import INTERVAL, is_image
 
 _TEXT = pa.string()
@@ -23,16 +24,22 @@ def to_text(array: pa.Array, timezone: str = "UTC") -> pa.Array:
     if t.is_decimal(type_):
         text = array.cast(_TEXT)
         return _patched(text, pc.match_substring(text, "E"), lambda s: format(decimal.Decimal(s), "f"))
+    if t.is_date(type_):
+        return with_far_texts(array, lambda near: near.cast(_TEXT))
+    if t.is_timestamp(type_) and type_.tz:
+        return with_far_texts(array, lambda near: _zoned(near, timezone))
     if t.is_timestamp(type_):
-        return _zoned(array, timezone) if type_.tz else _fraction(array.cast(_TEXT))
+        return with_far_texts(array, lambda near: _fraction(near.cast(_TEXT)))
     if t.is_time(type_):
-        return _fraction(array.cast(_TEXT))
+        text = _fraction(array.cast(_TEXT))
+        end = pc.equal(array.cast(pa.int64()), 86_400_000_000 if type_.unit == "us" else 86_400_000_000_000)
+        return pc.if_else(end, "24:00:00", text) if pc.any(end).as_py() else text
     if t.is_binary(type_):
         return pa.array([None if v is None else blob_text(v) for v in array.to_pylist()], _TEXT)
     if type_ == INTERVAL:
         return pa.array([None if v is None else interval_text(*v) for v in array.to_pylist()], _TEXT)
     if t.is_map(type_):
-        keys, items = _list_of(to_text(array.keys, timezone)), _list_of(to_text(array.items, timezone))
+        keys, items = _inner(array.keys, timezone), _inner(array.items, timezone)
         return _joined(array, lambda i: f"{keys[i]}={items[i]}", "{", "}")
     if t.is_list(type_) or t.is_large_list(type_):
         values = _inner(array.values, timezone)
@@ -140,13 +147,9 @@ def _inner(values: pa.Array, timezone: str) -> list[str]:
     return ["NULL" if s is None else s for s in texts]
 
 
-def _list_of(texts: pa.Array) -> list[str]:
-    return ["NULL" if s is None else s for s in texts.to_pylist()]
-
-
 def _quoted(text: str) -> str:
     """Text inside a list or struct: quoted only where it would read back as something else."""
-    plain = text and text.upper() != "NULL" and text.strip() == text and not any(c in "[]{}(),:='\"\\;" for c in text)
+    plain = text and text.upper() != "NULL" and text.strip() == text and not any(c in "[]{}(),:='\"\\" for c in text)
     return text if plain else "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 

@@ -11,11 +11,12 @@ import decimal
 import re
 from collections.abc import Callable
 from typing import Any
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from sqlengine.expr.far_times import DAY, around_infinity, day_of_text, infinity_of, infinity_of_text
 from sqlengine.kernels import decimals
 from sqlengine.types import INTERVAL
 
@@ -41,7 +42,6 @@ _UNITS = {
     "y": (12, 0, 0), "decade": (120, 0, 0), "century": (1200, 0, 0), "centurie": (1200, 0, 0),
     "millennium": (12000, 0, 0), "millennia": (12000, 0, 0),
 }  # fmt: skip
-_DATE = re.compile(r"\s*(\d{1,6})[-/. ](\d{1,2})[-/. ](\d{1,2})(?: \(BC\))?")
 _CLOCK = re.compile(r"(\d{1,2}):(\d{1,2})(?::(\d{1,2})(?:\.(\d{1,9}))?)?")
 _ZONE = re.compile(r"\s*(?:Z|UTC|([+-])(\d{1,2}):?(\d{2})?(?::(\d{2}))?|([A-Za-z_]+(?:/[A-Za-z_+\-0-9]+)*))\s*$")
 
@@ -60,9 +60,9 @@ def from_text(array: pa.Array, type_: pa.DataType, timezone: str, cast: Caster) 
     if t.is_decimal(type_):
         return _decimals(array, type_)
     if t.is_date(type_):
-        return _first(array, type_, _date)
+        return _dates(array)
     if t.is_time(type_):
-        return _each(array, type_, _time)
+        return _each(array, pa.int64(), _time).cast(pa.time64("us")).cast(type_)
     if t.is_timestamp(type_):
         return _stamps(array, type_, timezone)
     if type_ == INTERVAL:
@@ -144,25 +144,41 @@ def _decimals(array: pa.Array, type_: pa.DataType) -> pa.Array:
         return _each(array, type_, lambda s: _number(s).quantize(step, decimal.ROUND_HALF_UP, _CONTEXT))
 
 
-def _date(text: str) -> datetime.date:
-    match = _DATE.match(text)
-    if not match:
+def _days(text: str) -> int:
+    """Days since 1970."""
+    sign = infinity_of_text(text)
+    if sign:
+        return sign * infinity_of(pa.date32())
+    if text.strip().lower() == "epoch":
+        return 0
+    days, rest = day_of_text(text)
+    rest = rest.strip()
+    if days is None or (rest and not _CLOCK.match(rest.lstrip("T"))):
         raise ValueError(text)
-    rest = text[match.end() :].strip()
-    if rest and not _CLOCK.match(rest.lstrip("T")):
-        raise ValueError(text)
-    return datetime.date(int(match[1]), int(match[2]), int(match[3]))
+    return days
 
 
-def _time(text: str) -> datetime.time:
-    match = _CLOCK.fullmatch(text.strip())
-    if not match:
-        return _stamp(text, None).time()
-    return _clock(match)
+def _dates(array: pa.Array) -> pa.Array:
+    try:
+        return pc.utf8_trim_whitespace(array).cast(pa.date32())
+    except pa.ArrowInvalid:
+        return _each(array, pa.int32(), _days).cast(pa.date32())
 
 
-def _clock(match: re.Match[str]) -> datetime.time:
-    return datetime.time(int(match[1]), int(match[2]), int(match[3] or 0), int((match[4] or "0")[:6].ljust(6, "0")))
+def _time(text: str) -> int:
+    """Microseconds since midnight."""
+    match = _CLOCK.match(text.strip())
+    if match and match.end() == len(text.strip()):
+        return _clock(match, 24)
+    return _stamp(text, None) % DAY
+
+
+def _clock(match: re.Match[str], most: int = 23) -> int:
+    hours, minutes, seconds = int(match[1]), int(match[2]), int(match[3] or 0)
+    micros = int((match[4] or "0")[:6].ljust(6, "0"))
+    if hours > most or minutes > 59 or seconds > 59 or (hours == 24 and (minutes or seconds or micros)):
+        raise ValueError(match[0])
+    return ((hours * 60 + minutes) * 60 + seconds) * 1_000_000 + micros
 
 
 def _stamps(array: pa.Array, type_: pa.DataType, timezone: str) -> pa.Array:
@@ -172,36 +188,52 @@ def _stamps(array: pa.Array, type_: pa.DataType, timezone: str) -> pa.Array:
         try:
             return trimmed.cast(naive)
         except pa.ArrowInvalid:
-            return _each(array, pa.timestamp("us"), lambda s: _stamp(s, None)).cast(naive)
+            micros = _each(array, pa.int64(), lambda s: _stamp(s, None)).cast(pa.timestamp("us"))
+            if type_.unit == "us":
+                return micros
+            return around_infinity(micros, naive, lambda finite: finite.cast(naive, safe=type_.unit == "ns"))
     zone = ZoneInfo(timezone)
-    return _each(array, pa.timestamp("us", "UTC"), lambda s: _stamp(s, zone)).cast(type_)
+    return _each(array, pa.int64(), lambda s: _stamp(s, zone)).cast(pa.timestamp("us", "UTC"))
 
 
-def _stamp(text: str, zone: ZoneInfo | None) -> datetime.datetime:
-    """A date with an optional clock and zone; aware (in UTC) when `zone`, the default, is given."""
-    match = _DATE.match(text)
-    if not match:
+def _stamp(text: str, zone: ZoneInfo | None) -> int:
+    """Microseconds since 1970 of a date with an optional clock and zone; in UTC when `zone`, the default, is given."""
+    sign = infinity_of_text(text)
+    if sign:
+        return sign * infinity_of(pa.timestamp("us"))
+    if text.strip().lower() == "epoch":
+        return 0
+    days, rest = day_of_text(text)
+    if days is None:
         raise ValueError(text)
-    day = datetime.date(int(match[1]), int(match[2]), int(match[3]))
-    rest = text[match.end() :]
-    clock = datetime.time()
+    micros = days * DAY
     found = _CLOCK.match(rest.lstrip(" T"))
     if found:
-        clock, rest = _clock(found), rest.lstrip(" T")[found.end() :]
+        micros, rest = micros + _clock(found, 24), rest.lstrip(" T")[found.end() :]
     offset: datetime.tzinfo | None = None
     if rest.strip():
         where = _ZONE.fullmatch(rest)
         if not where:
             raise ValueError(text)
         if where[1]:
-            span = datetime.timedelta(hours=int(where[2]), minutes=int(where[3] or 0))
+            span = datetime.timedelta(hours=int(where[2]), minutes=int(where[3] or 0), seconds=int(where[4] or 0))
             offset = datetime.timezone(span if where[1] == "+" else -span)
         else:
-            offset = ZoneInfo(where[5]) if where[5] else datetime.UTC
-    value = datetime.datetime.combine(day, clock)
-    if zone is not None:
-        return value.replace(tzinfo=offset or zone).astimezone(datetime.UTC)
-    return value if offset is None else value.replace(tzinfo=offset).astimezone(datetime.UTC).replace(tzinfo=None)
+            try:
+                offset = ZoneInfo(where[5]) if where[5] else datetime.UTC
+            except (ZoneInfoNotFoundError, OSError):
+                raise ValueError(text) from None
+    offset = offset or zone
+    if offset is not None:
+        try:
+            local = datetime.datetime(1970, 1, 1) + datetime.timedelta(microseconds=micros)
+            away = local.replace(tzinfo=offset).utcoffset() or datetime.timedelta()
+        except OverflowError:  # years that Python does not know have the offset of the first one
+            away = datetime.datetime(2, 1, 1, tzinfo=offset).utcoffset() or datetime.timedelta()
+        micros -= away // datetime.timedelta(microseconds=1)
+    if abs(micros) >= 2**63 - 1:
+        raise OverflowError(text)
+    return micros
 
 
 def _blobs(array: pa.Array) -> pa.Array:

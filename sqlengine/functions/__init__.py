@@ -3,12 +3,15 @@
 from sqlengine.functions import (
     aggregates,
     arithmetic,
+    bits,
     comparison,
     dates,
     downloads,
     encodings,
+    histograms,
     images,
     introspection,
+    json_changes,
     json_text,
     list_lambdas,
     list_sets,
@@ -16,6 +19,7 @@ from sqlengine.functions import (
     lists,
     maps,
     math,
+    paths,
     patterns,
     session_values,
     strings,
@@ -24,13 +28,14 @@ from sqlengine.functions import (
     time_formats,
     time_spans,
     urls,
+    uuids,
     vectors,
     windows,
 )
 
 __all__ = [
-    "aggregates", "arithmetic", "comparison", "dates", "downloads", "encodings", "images", "introspection", "json_text",
-    "list_lambdas", "list_sets", "list_shapes", "lists", "maps", "math", "patterns", "session_values",
-    "strings", "structs", "tables", "time_formats", "time_spans",
-    "urls", "vectors", "windows",
+    "aggregates", "arithmetic", "bits", "comparison", "dates", "downloads", "encodings", "histograms", "images",
+    "introspection", "json_changes", "json_text", "list_lambdas", "list_sets", "list_shapes", "lists", "maps",
+    "math", "paths", "patterns", "session_values", "strings", "structs", "tables", "time_formats", "time_spans",
+    "urls", "uuids", "vectors", "windows",
 ]  # fmt: skip

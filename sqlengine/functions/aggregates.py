@@ -89,6 +89,13 @@ def _arg_extreme(args: Sequence[Expr]) -> Types:
     return (args[0].type, args[1].type), args[0].type
 
 
+def _quantile_of_sample(args: Sequence[Expr]) -> Types:
+    if len(args) not in (2, 3):
+        raise NoMatch("it takes a value, a quantile from 0 to 1, and the size of the sample")
+    types, result = _quantile(False)(args[:2])
+    return (*types, INT)[: len(args)], result
+
+
 def _boolean(args: Sequence[Expr]) -> Types:
     if not (pa.types.is_boolean(_one(args)) or pa.types.is_null(args[0].type)):
         raise NoMatch("it takes a condition")
@@ -198,9 +205,9 @@ def _entropy(args: Sequence[Expr]) -> Types:
 
 _STATE, _ORDERED = "state", "ordered"
 _ENTRIES: tuple[tuple[str, Infer, str, str, tuple[str, ...]], ...] = (
-    ("count", _count, _STATE, "Number of rows, or of values that are not NULL.", ()),
+    ("count", _count, _STATE, "Number of rows, or of values that are not NULL.", ("count_star",)),
     ("count_if", _count_if, _STATE, "Number of rows where it is true.", ("countif",)),
-    ("sum", _sum, _STATE, "Sum; of whole numbers a HUGEINT.", ()),
+    ("sum", _sum, _STATE, "Sum; of whole numbers a HUGEINT.", ("sum_no_overflow",)),
     ("avg", _avg, _STATE, "Mean, as DOUBLE.", ("mean",)),
     ("fsum", _doubles(1), _STATE, "Sum of DOUBLEs with compensated rounding.", ("kahan_sum", "sumkahan")),
     ("favg", _doubles(1), _STATE, "Mean of DOUBLEs with compensated rounding.", ()),
@@ -213,6 +220,8 @@ _ENTRIES: tuple[tuple[str, Infer, str, str, tuple[str, ...]], ...] = (
     ("arg_max", _arg_extreme, _STATE, "The value in the row where another is greatest.", ("max_by", "argmax")),
     ("arg_min_null", _arg_extreme, _ORDERED, "Like arg_min; the value may be NULL.", ()),
     ("arg_max_null", _arg_extreme, _ORDERED, "Like arg_max; the value may be NULL.", ()),
+    ("arg_min_nulls_last", _arg_extreme, _ORDERED, "Like arg_min_null; NULLs are taken last.", ()),
+    ("arg_max_nulls_last", _arg_extreme, _ORDERED, "Like arg_max_null; NULLs are taken last.", ()),
     ("bool_and", _boolean, _STATE, "Whether all values are true.", ("logical_and", "every")),
     ("bool_or", _boolean, _STATE, "Whether any value is true.", ("logical_or",)),
     ("bit_and", _whole, _STATE, "Bitwise and.", ()),
@@ -245,6 +254,7 @@ _ENTRIES: tuple[tuple[str, Infer, str, str, tuple[str, ...]], ...] = (
     ("median", _median, _ORDERED, "The middle value, or between the two in the middle.", ()),
     ("quantile_cont", _quantile(True), _ORDERED, "Interpolated quantile.", ("percentile_cont",)),
     ("quantile_disc", _quantile(False), _ORDERED, "The value at a quantile.", ("quantile", "percentile_disc")),
+    ("reservoir_quantile", _quantile_of_sample, _ORDERED, "The value at a quantile (of all values).", ()),
     ("mode", _same, _ORDERED, "The value that occurs most often; the first of equals.", ()),
     ("mad", _mad, _ORDERED, "Median of the distances from the median.", ()),
     ("list", _list, _ORDERED, "All values as a list, NULLs too.", ("array_agg",)),

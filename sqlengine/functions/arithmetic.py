@@ -8,6 +8,7 @@ error_on_division_by_zero = false. Overflow is an error.
 
 from __future__ import annotations
 
+import decimal
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -17,13 +18,15 @@ import pyarrow.compute as pc
 from sqlengine.errors import DataError
 from sqlengine.expr.coercion import as_decimal, common_of, fits, is_integer_literal, is_number, is_text_literal
 from sqlengine.expr.nodes import Call, Expr
-from sqlengine.expr.overloads import Types
+from sqlengine.expr.overloads import Types, by_row
 from sqlengine.expr.registry import NoMatch, scalar
-from sqlengine.functions import moves
+from sqlengine.functions import bits, moves
+from sqlengine.functions.moments import finite_only
 from sqlengine.kernels import decimals
 from sqlengine.settings import Settings
 from sqlengine.types import HUGEINT, sql_name
 
+_move = finite_only(moves.run)
 _SHOWN = {"divide": "/", "add": "+", "subtract": "-", "multiply": "*", "int_divide": "//", "modulo": "%"}
 
 
@@ -157,7 +160,7 @@ def _arithmetic(name: str, infer: Callable[[Sequence[Expr]], Types], doc: str) -
         if len(args) == 1:
             return args[0] if name == "add" else _minus(call, args[0])
         if not all(is_number(arg.type) for arg in args):
-            return moves.run(call, args, rows, settings)
+            return _move(call, args, rows, settings)
         if pa.types.is_decimal(call.type):
             return checked(exact, call, *args, call.type)
         if pa.types.is_floating(call.type):
@@ -174,7 +177,7 @@ _arithmetic("multiply", _product, "Product; of an interval and a number an inter
 def _divide(call: Call, args: list[Any], rows: int, settings: Settings) -> Any:
     a, b = args
     if not is_number(a.type):
-        return moves.run(call, args, rows, settings)
+        return _move(call, args, rows, settings)
     if not settings.ieee_floating_point_ops:
         b = _divisor(call, a, b, settings)
     return pc.divide(a, b)
@@ -200,6 +203,36 @@ def _divisor(call: Call, a: Any, b: Any, settings: Settings) -> Any:
             hint="use NULLIF(divisor, 0), TRY(...), or SET error_on_division_by_zero = false", location=call.location,
         )  # fmt: skip
     return pc.if_else(zero, pa.scalar(None, b.type), b)
+
+
+def _exact_types(args: Sequence[Expr]) -> Types:
+    """The quotient has room for every digit of the dividend by the smallest divisor."""
+    if len(args) not in (2, 3):
+        raise NoMatch("it takes two decimals, and the digits after the point")
+    a, b = (as_decimal(t) for t in numbers(args[:2]))
+    if len(args) == 3:
+        scale = getattr(args[2], "value", None)
+        if not isinstance(scale, int) or not 0 <= scale <= 38:
+            raise NoMatch("the digits after the point are a constant from 0 to 38")
+    else:
+        scale = a.scale + b.precision + 1
+    digits = a.precision - a.scale + b.scale + scale
+    if digits > 38:
+        raise NoMatch(f"the quotient needs {digits} digits, at most 38 are possible")
+    return (a, b, pa.int32())[: len(args)], pa.decimal128(digits, scale)
+
+
+@scalar("decimal_division", _exact_types, "Quotient of decimals as a decimal.", category="math")
+def _decimal_division(call: Call, args: list[Any], rows: int, settings: Settings) -> Any:
+    unit = decimal.Decimal(1).scaleb(-call.type.scale)
+
+    def one(a: decimal.Decimal, b: decimal.Decimal, scale: int = 0) -> decimal.Decimal:
+        if not b:
+            raise DataError("division by zero in decimal_division", code="division_by_zero", location=call.location)
+        return (a / b).quantize(unit, decimal.ROUND_DOWN)
+
+    with decimal.localcontext(decimal.Context(prec=76)):
+        return by_row(one, args, rows, call.type)
 
 
 @scalar("int_divide", _whole_quotient, "Quotient of whole numbers without its fraction.", category="operator")
@@ -256,15 +289,26 @@ def _negatable(args: Sequence[Expr]) -> Types:
 @scalar("negate", _negatable, "The number with the other sign.", category="operator")
 def _negate(call: Call, args: list[Any], rows: int, settings: Settings) -> Any:
     if not is_number(args[0].type):
-        return moves.run(call, args, rows, settings)
+        return _move(call, args, rows, settings)
     return _minus(call, args[0])
 
 
 def _whole(args: Sequence[Expr]) -> Types:
+    if args and pa.types.is_string(args[0].type) and not any(is_text_literal(a) for a in args):
+        return _bit_strings(args)
     type_ = _common(args) if len(args) == 2 else _one_number(args)[1]
     if not pa.types.is_integer(type_):
         raise NoMatch("it takes whole numbers")
     return [type_] * len(args), type_
+
+
+def _bit_strings(args: Sequence[Expr]) -> Types:
+    """Bit strings travel as texts."""
+    if len(args) == 2 and pa.types.is_integer(args[1].type):
+        return (pa.string(), pa.int32()), pa.string()
+    if not all(pa.types.is_string(arg.type) for arg in args):
+        raise NoMatch("it takes whole numbers, or bits")
+    return [pa.string()] * len(args), pa.string()
 
 
 for _name, _function, _doc, _aliases in (
@@ -275,6 +319,8 @@ for _name, _function, _doc, _aliases in (
 ):
 
     def _bits(call: Call, args: list[Any], rows: int, settings: Settings, function: Any = _function) -> Any:
+        if pa.types.is_string(call.type):
+            return bits.turned(args[0]) if len(args) == 1 else bits.both(call.name, args[0], args[1], rows)
         return function(*args)
 
     scalar(_name, _whole, _doc, category="operator", aliases=_aliases)(_bits)
@@ -283,6 +329,8 @@ for _name, _function, _doc, _aliases in (
 @scalar("shift_right", _whole, "Bits moved down.", category="operator")
 def _shift_right(call: Call, args: list[Any], rows: int, settings: Settings) -> Any:
     a, b = args
+    if pa.types.is_string(call.type):
+        return bits.shifted(a, b, False, rows)
     wide = pc.greater_equal(b, pa.scalar(call.type.bit_width, b.type))
     return pc.if_else(wide, pa.scalar(0, a.type), pc.shift_right(a, pc.if_else(wide, pa.scalar(0, b.type), b)))
 
@@ -290,6 +338,8 @@ def _shift_right(call: Call, args: list[Any], rows: int, settings: Settings) -> 
 @scalar("shift_left", _whole, "Bits moved up; an error when bits are lost.", category="operator")
 def _shift_left(call: Call, args: list[Any], rows: int, settings: Settings) -> Any:
     a, b = args
+    if pa.types.is_string(call.type):
+        return bits.shifted(a, b, True, rows)
     try:
         result = pc.shift_left_checked(a, b)
     except pa.ArrowInvalid:

@@ -302,7 +302,7 @@ def _typeof(call: Call, args: list[Any], rows: int, settings: Settings) -> Any:
 
 
 def _raise_types(args: Sequence[Expr]) -> Types:
-    return [pa.string()] * len(args), pa.int32()
+    return [pa.string()] * len(args), pa.null()
 
 
 @scalar("error", _raise_types, "Fails with the text as its message.", category="conditional")
@@ -312,4 +312,4 @@ def _error(call: Call, args: list[Any], rows: int, settings: Settings) -> Any:
     texts = column(args[0], rows).drop_null()
     if len(texts):
         raise DataError(str(texts[0].as_py())[:200], code="raised", location=call.location)
-    return pa.scalar(None, pa.int32())
+    return pa.scalar(None, pa.null())

@@ -13,9 +13,11 @@ import pyarrow.compute as pc
 
 from sqlengine.errors import DataError
 from sqlengine.expr.evaluate import one
+from sqlengine.expr.far_times import infinite
 from sqlengine.expr.nodes import Call, Expr, Literal
 from sqlengine.expr.overloads import BOOL, DOUBLE, INT, TEXT, Types, constant
 from sqlengine.expr.registry import NoMatch, scalar
+from sqlengine.functions.moments import of_moments
 from sqlengine.functions.moves import column
 from sqlengine.kernels import intervals
 from sqlengine.settings import Settings
@@ -198,12 +200,12 @@ def _part(name: str, aliases: tuple[str, ...] = ()) -> None:
             raise NoMatch("it takes a date or timestamp")
         return (moment_type(args[0], "time", "interval"),), _part_type(name)
 
-    @scalar(name, infer, f"The {name} of a date, timestamp, time or interval.", category="date", aliases=aliases)
+    @of_moments(name, infer, f"The {name} of a date, timestamp, time or interval.", category="date", aliases=aliases)
     def run(call: Call, args: list[Any], rows: int, settings: Settings) -> Any:
         return part_of(name, args[0], settings)
 
 
-_ALIASES = {"week": ("weekofyear",), "dow": ("dayofweek", "weekday"), "doy": ("dayofyear",)}
+_ALIASES = {"week": ("weekofyear",), "dow": ("dayofweek", "weekday"), "doy": ("dayofyear",), "day": ("dayofmonth",)}
 for _name in (*PARTS, "epoch", "julian"):
     if _name != "timezone":
         _part(_name, _ALIASES.get(_name, ()))
@@ -242,7 +244,7 @@ def _named_part(args: Sequence[Expr]) -> Types:
     return (TEXT, moment), DOUBLE if unit is None else _part_type(unit)
 
 
-@scalar("date_part", _named_part, "A part of a date, timestamp, time or interval by name (or a struct of several).",
+@of_moments("date_part", _named_part, "A part of a date, timestamp, time or interval by name (or a struct of several).",
         category="date", aliases=("datepart",), main=1)  # fmt: skip
 def _date_part(call: Call, args: list[Any], rows: int, settings: Settings) -> Any:
     if pa.types.is_struct(call.type):
@@ -338,7 +340,7 @@ def _interval_truncated(unit: str, value: Any) -> Any:
     return result[0] if isinstance(value, pa.Scalar) else result
 
 
-@scalar("date_trunc", _trunc_types, "The start of the year, month, ... that a time lies in.", category="date",
+@of_moments("date_trunc", _trunc_types, "The start of the year, month, ... that a time lies in.", category="date",
         aliases=("datetrunc",), main=1)  # fmt: skip
 def _date_trunc(call: Call, args: list[Any], rows: int, settings: Settings) -> Any:
     def one_unit(unit: str, value: Any) -> Any:
@@ -370,7 +372,7 @@ def _one_moment(gives: pa.DataType) -> Callable[[Sequence[Expr]], Types]:
     return infer
 
 
-@scalar("last_day", _one_moment(DATE), "The last day of the month.", category="date")
+@of_moments("last_day", _one_moment(DATE), "The last day of the month.", category="date")
 def _last_day(call: Call, args: list[Any], rows: int, settings: Settings) -> Any:
     array = column(local(args[0], settings), rows)
     start = pc.cast(pc.cast(pc.floor_temporal(pc.cast(array, STAMP), unit="month"), DATE), pa.int32())
@@ -383,12 +385,12 @@ _MONTHS = ("January", "February", "March", "April", "May", "June", "July", "Augu
            "December")  # fmt: skip
 
 
-@scalar("dayname", _one_moment(TEXT), "The English name of the day.", category="date")
+@of_moments("dayname", _one_moment(TEXT), "The English name of the day.", category="date")
 def _dayname(call: Call, args: list[Any], rows: int, settings: Settings) -> Any:
     return pa.array(_DAYS, TEXT).take(column(part_of("dow", args[0], settings), rows))
 
 
-@scalar("monthname", _one_moment(TEXT), "The English name of the month.", category="date")
+@of_moments("monthname", _one_moment(TEXT), "The English name of the month.", category="date")
 def _monthname(call: Call, args: list[Any], rows: int, settings: Settings) -> Any:
     return pa.array(_MONTHS, TEXT).take(pc.subtract(column(part_of("month", args[0], settings), rows), 1))
 
@@ -401,11 +403,19 @@ def _finite_types(args: Sequence[Expr]) -> Types:
     return _one_moment(BOOL)(args)
 
 
-@scalar("isfinite", _finite_types, "Whether a number is finite (dates always are).", category="math")
+@scalar("isfinite", _finite_types, "Whether a number, date or timestamp is finite.", category="math")
 def _isfinite(call: Call, args: list[Any], rows: int, settings: Settings) -> Any:
-    return pc.is_finite(args[0]) if args[0].type == DOUBLE else pc.equal(args[0], args[0])
+    if args[0].type == DOUBLE:
+        return pc.is_finite(args[0])
+    ends = infinite(args[0])
+    known = pc.equal(args[0], args[0])
+    return known if ends is None else pc.and_(known, pc.invert(ends))
 
 
-@scalar("isinf", _finite_types, "Whether a number is infinite (dates never are).", category="math")
+@scalar("isinf", _finite_types, "Whether a number, date or timestamp is infinite.", category="math")
 def _isinf(call: Call, args: list[Any], rows: int, settings: Settings) -> Any:
-    return pc.is_inf(args[0]) if args[0].type == DOUBLE else pc.not_equal(args[0], args[0])
+    if args[0].type == DOUBLE:
+        return pc.is_inf(args[0])
+    ends = infinite(args[0])
+    unknown = pc.not_equal(args[0], args[0])
+    return unknown if ends is None else pc.or_(unknown, ends)

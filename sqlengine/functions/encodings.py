@@ -41,6 +41,20 @@ def _digest(name: str, function: Callable[[bytes], Any]) -> None:
         return by_row(lambda value: function(_raw(value)).hexdigest(), args, rows, TEXT)
 
 
+def _half(name: str, last: bool, doc: str) -> None:
+    """Eight bytes of the md5 digest as a number; bytes count from the least one, as in DuckDB."""
+
+    @scalar(name, _text_or_blob(pa.uint64()), doc, category="encoding")
+    def run(call: Call, args: list[Any], rows: int, settings: Settings) -> Any:
+        def one(value: str | bytes) -> int:
+            digest = hashlib.md5(_raw(value), usedforsecurity=False).digest()
+            return int.from_bytes(digest[:8] if last else digest[8:], "little")
+
+        return by_row(one, args, rows, pa.uint64())
+
+
+_half("md5_number_upper", True, "The upper half of the md5 digest, as a number.")
+_half("md5_number_lower", False, "The lower half of the md5 digest, as a number.")
 for _name in ("md5", "sha1", "sha256"):
     _digest(_name, getattr(hashlib, _name))
 
@@ -233,6 +247,24 @@ each_value(
     "formatreadabledecimalsize", (INT,), TEXT, lambda n: _sized(n, 1000, ("kB", "MB", "GB", "TB", "PB")),
     "Bytes for people, in powers of 1000.", "text",
 )  # fmt: skip
+
+
+_SIZES = {
+    "": 1, "b": 1, "byte": 1, "bytes": 1,
+    **{f"{letter}b": 1000**power for power, letter in enumerate("kmgtp", 1)},
+    **{f"{letter}ib": 1024**power for power, letter in enumerate("kmgtp", 1)},
+}  # fmt: skip
+
+
+def _unformatted(text: str) -> int:
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]+)\s*", text)
+    if found is None or found[2].lower() not in _SIZES:
+        raise DataError(f"cannot read {text[:40]!r} as a number of bytes", code="invalid_argument",
+                        hint="such as '16 KiB' or '1.5GB'")  # fmt: skip
+    return int(float(found[1]) * _SIZES[found[2].lower()])
+
+
+each_value("parse_formatted_bytes", (TEXT,), pa.uint64(), _unformatted, "The bytes of a size such as '16 KiB'.", "text")
 
 
 def _bar(x: float, low: float, high: float, width: float = 80.0) -> str:

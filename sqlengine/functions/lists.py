@@ -103,7 +103,8 @@ def _value_types(args: Sequence[Expr]) -> Types:
     return [type_] * len(args), pa.list_(type_)
 
 
-@scalar("list_value", _value_types, "A list of the arguments.", category="list", aliases=("list_pack",), strict=False)
+@scalar("list_value", _value_types, "A list of the arguments.", category="list",
+        aliases=("list_pack", "unpivot_list"), strict=False)  # fmt: skip
 def _list_value(call: Call, args: list[Any], rows: int, settings: Settings) -> Any:
     if not args:
         return pa.array([[]] * rows, call.type)
@@ -112,6 +113,19 @@ def _list_value(call: Call, args: list[Any], rows: int, settings: Settings) -> A
         values = values.take(woven(rows, len(args)))
     offsets = pa.array(range(0, rows * len(args) + 1, len(args)), I32)
     return pa.ListArray.from_arrays(offsets, values, type=call.type)
+
+
+def _array_types(args: Sequence[Expr]) -> Types:
+    if not args:
+        raise NoMatch("an array has at least one element")
+    types, result = _value_types(args)
+    return types, pa.list_(result.value_type, len(args))
+
+
+@scalar("array_value", _array_types, "An array (a list of fixed size) of the arguments.", category="list", strict=False)
+def _array_value(call: Call, args: list[Any], rows: int, settings: Settings) -> Any:
+    values = pa.concat_arrays([column(a, rows) for a in args]).take(woven(rows, len(args)))
+    return pa.FixedSizeListArray.from_arrays(values, type=call.type)
 
 
 def _range_types(args: Sequence[Expr]) -> Types:

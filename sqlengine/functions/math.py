@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-import secrets
+import random
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -274,6 +274,15 @@ def _factorial(n: int) -> int:
 each_value("factorial", (pa.int32(),), HUGEINT, _factorial, "The product of 1 to n.", "math")
 
 
+def _binomial(n: int, k: int) -> int:
+    if n < 0:
+        raise DataError(f"binom({n}, {k}): the first number is negative", code="out_of_range")
+    return math.comb(n, k) if 0 <= k <= n else 0
+
+
+each_value("binom", (pa.int32(), pa.int32()), HUGEINT, _binomial, "How many ways there are to choose k of n.", "math")
+
+
 def _pair_of_whole(args: Sequence[Expr]) -> Types:
     if len(args) != 2:
         raise NoMatch("it takes two whole numbers")
@@ -298,6 +307,8 @@ _theory("lcm", math.lcm, "Least common multiple.", "least_common_multiple")
 
 
 def _one_whole(args: Sequence[Expr]) -> Types:
+    if len(args) == 1 and pa.types.is_string(args[0].type):
+        return (TEXT,), pa.int64()
     types, type_ = _number(args)
     if not pa.types.is_integer(type_):
         raise NoMatch("it takes a whole number")
@@ -306,6 +317,8 @@ def _one_whole(args: Sequence[Expr]) -> Types:
 
 @scalar("bit_count", _one_whole, "How many bits are set.", category="math")
 def _bit_count(call: Call, args: list[Any], rows: int, settings: Settings) -> Any:
+    if args[0].type == TEXT:
+        return pc.cast(pc.count_substring(args[0], "1"), INT)
     size = 2 ** args[0].type.bit_width
     return by_row(lambda n: (n % size).bit_count(), args, rows, pa.int8())
 
@@ -326,16 +339,17 @@ def _no_arguments(gives: pa.DataType) -> Callable[[Sequence[Expr]], Types]:
 
 @scalar("random", _no_arguments(DOUBLE), "A random number from 0 to 1 for each row.", category="math", volatile=True)
 def _random(call: Call, args: list[Any], rows: int, settings: Settings) -> Any:
-    return pc.random(rows)
+    return pc.random(rows, initializer=_seeds[0].getrandbits(63) if _seeds else "system")
 
 
-@scalar("uuid", _no_arguments(TEXT), "A random UUID for each row, as text.", category="text", volatile=True,
-        aliases=("gen_random_uuid", "uuidv4"))  # fmt: skip
-def _uuid(call: Call, args: list[Any], rows: int, settings: Settings) -> Any:
-    digits = secrets.token_hex(16 * rows)
-    made = []
-    for at in range(0, 32 * rows, 32):
-        d = digits[at : at + 32]
-        variant = "89ab"[int(d[16], 16) % 4]
-        made.append(f"{d[:8]}-{d[8:12]}-4{d[13:16]}-{variant}{d[17:20]}-{d[20:]}")
-    return pa.array(made, TEXT)
+_seeds: list[random.Random] = []  # what setseed left: where the next seeds come from
+
+
+@scalar("setseed", takes(DOUBLE, gives=pa.int32()), "Makes the numbers of random() that follow repeatable.",
+        category="math", volatile=True)  # fmt: skip
+def _setseed(call: Call, args: list[Any], rows: int, settings: Settings) -> Any:
+    for value in column(args[0], rows).drop_null().to_pylist():
+        if not -1 <= value <= 1:
+            raise DataError("setseed takes a number from -1 to 1", code="out_of_range", location=call.location)
+        _seeds[:] = [random.Random(value)]
+    return pa.nulls(rows, pa.int32())

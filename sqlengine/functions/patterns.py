@@ -108,6 +108,13 @@ def _matches_like(ignore_case: bool, text: str, pattern: str, escape: str = "") 
 
 _like("like", False)
 _like("ilike", True)
+for _name in ("like", "ilike"):
+
+    def _not_like(call: Call, args: list[Any], rows: int, settings: Settings, name: str = _name) -> Any:
+        return by_row(lambda *texts: not _matches_like(name == "ilike", *texts), args, rows, BOOL)
+
+    scalar(f"not_{_name}_escape", takes(TEXT, TEXT, TEXT, gives=BOOL), "NOT of a pattern match.",
+           category="pattern")(_not_like)  # fmt: skip
 
 
 @scalar(

@@ -1,18 +1,16 @@
-"""Functions that tell about the session or steer evaluation: version, user, casts of UUIDs, assertions."""
+"""Functions that tell about the session or steer evaluation: version, user, assertions."""
 
 from __future__ import annotations
 
 import getpass
-import uuid
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from sqlengine.errors import DataError
 from sqlengine.expr.nodes import Call, Expr
-from sqlengine.expr.overloads import TEXT, Types, by_row, takes
+from sqlengine.expr.overloads import TEXT, Types
 from sqlengine.expr.registry import NoMatch, scalar
 from sqlengine.functions.moves import column
 from sqlengine.settings import Settings
@@ -49,18 +47,6 @@ _text("version", _version, "The version of sqlengine.")
 _text("current_user", _user, "Who runs the session.", ("user", "session_user", "current_role"))
 _text("current_schema", lambda: "main", "The schema of unqualified names.")
 _text("current_database", lambda: "memory", "The database of unqualified names.", ("current_catalog",))
-
-
-@scalar("as_uuid", takes(TEXT, gives=TEXT), "CAST to UUID: the text in its usual form.", category="session")
-def _as_uuid(call: Call, args: list[Any], rows: int, settings: Settings) -> Any:
-    def one(text: str) -> str:
-        try:
-            return str(uuid.UUID(text.strip()))
-        except ValueError:
-            raise DataError(f"cannot cast VARCHAR {text[:40]!r} to UUID", code="invalid_cast",
-                            hint="TRY_CAST gives NULL instead of an error") from None  # fmt: skip
-
-    return by_row(one, args, rows, TEXT)
 
 
 @scalar("constant_or_null", lambda args: ([a.type for a in args], args[0].type), 

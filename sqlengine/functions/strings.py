@@ -7,7 +7,6 @@ without runs once for each distinct value (`by_row`).
 from __future__ import annotations
 
 import functools
-import posixpath
 import unicodedata
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -40,6 +39,8 @@ _kernel("reverse", pc.utf8_reverse, TEXT, "Characters in reverse order.")
 
 
 def _measured(args: Sequence[Expr]) -> Types:
+    if len(args) == 2 and is_list(args[0].type):
+        return (args[0].type, INT), INT
     if len(args) != 1:
         raise NoMatch("it takes one argument")
     if is_list(args[0].type) or pa.types.is_map(args[0].type):
@@ -52,6 +53,9 @@ def _measured(args: Sequence[Expr]) -> Types:
     aliases=("len", "char_length", "character_length", "length_grapheme", "array_length"),
 )  # fmt: skip
 def _length(call: Call, args: list[Any], rows: int, settings: Settings) -> Any:
+    if len(args) == 2 and pc.any(pc.not_equal(args[1], 1)).as_py():
+        raise DataError("array_length knows the length of dimension 1 only", code="invalid_argument",
+                        location=call.location)  # fmt: skip
     if pa.types.is_nested(args[0].type):
         return list_length(args[0])
     return pc.cast(pc.utf8_length(args[0]), INT)
@@ -289,38 +293,6 @@ def _split_part(call: Call, args: list[Any], rows: int, settings: Settings) -> A
         return parts[at] if 0 <= at < len(parts) else ""
 
     return by_row(one, args, rows, TEXT)
-
-
-# paths: `separator` is `system`, `both_slash` (the default), `forward_slash` or `backslash`
-
-
-def _path(name: str, part: Callable[[str], Any], gives: pa.DataType, doc: str) -> None:
-    @scalar(name, takes(TEXT, TEXT, gives=gives, least=1), doc, category="text")
-    def run(call: Call, args: list[Any], rows: int, settings: Settings) -> Any:
-        def one(path: str, kind: str = "both_slash") -> Any:
-            return part(path if kind in ("forward_slash", "system") else path.replace("\\", "/"))
-
-        return by_row(one, args, rows, gives)
-
-
-_path("parse_dirname", lambda p: p.split("/")[0] if "/" in p else "", TEXT, "The first folder of a path.")
-_path("parse_dirpath", posixpath.dirname, TEXT, "A path without its last part.")
-_path("parse_path", lambda p: [part or "/" for part in p.split("/")], _TEXTS, "The parts of a path.")
-
-
-@scalar("parse_filename", lambda args: _filename_types(args), "The last part of a path.", category="text")
-def _parse_filename(call: Call, args: list[Any], rows: int, settings: Settings) -> Any:
-    def one(path: str, cut: Any = False, kind: str = "both_slash") -> str:
-        name = (path if kind in ("forward_slash", "system") else path.replace("\\", "/")).rpartition("/")[2]
-        return name.rpartition(".")[0] if cut in (True, "true") and "." in name else name
-
-    return by_row(one, args, rows, TEXT)
-
-
-def _filename_types(args: Sequence[Expr]) -> Types:
-    if not 1 <= len(args) <= 3:
-        raise NoMatch("it takes a path, whether to cut the extension, and the kind of separator")
-    return (TEXT, BOOL, TEXT)[: len(args)], TEXT
 
 
 # characters and distances

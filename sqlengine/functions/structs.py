@@ -163,3 +163,17 @@ def _struct_contains(call: Call, args: list[Any], rows: int, settings: Settings)
         same = compare("eq", pc.struct_field(base, at), args[1], rows)
         found = pc.or_(found, pc.fill_null(same, False))
     return pc.if_else(base.is_valid(), found, pa.scalar(None, BOOL))
+
+
+@scalar("struct_position", lambda args: (_contains_types(args)[0], pa.int32()),
+        "The number of the struct's first field that has the value, NULL if none has.", category="struct",
+        aliases=("struct_indexof",))  # fmt: skip
+def _struct_position(call: Call, args: list[Any], rows: int, settings: Settings) -> Any:
+    base = column(args[0], rows)
+    found: Any = pa.nulls(rows, pa.int32())
+    for at in range(base.type.num_fields):
+        field = pc.struct_field(base, at)
+        if field.type == args[1].type:
+            hit = pc.fill_null(compare("eq", field, args[1], rows), False)
+            found = pc.if_else(pc.and_(hit, found.is_null()), pa.scalar(at + 1, pa.int32()), found)
+    return pc.if_else(base.is_valid(), found, pa.scalar(None, pa.int32()))

@@ -18,8 +18,9 @@ import pyarrow.compute as pc
 from sqlengine.errors import DataError
 from sqlengine.expr.nodes import Call, Expr, Literal
 from sqlengine.expr.overloads import TEXT, Types, by_row, constant, is_list
-from sqlengine.expr.registry import NoMatch, scalar
+from sqlengine.expr.registry import NoMatch
 from sqlengine.functions.dates import DATE, STAMP, TIME, local, moment_type, part_of
+from sqlengine.functions.moments import of_moments
 from sqlengine.functions.moves import column
 from sqlengine.settings import Settings
 
@@ -62,7 +63,7 @@ def formatted(value: datetime.date | datetime.datetime, form: str) -> str:
     return value.strftime(re.sub(r"%(%|-?[A-Za-z])", own, form))
 
 
-@scalar("strftime", _format_types, "A date or timestamp as text by a format.", category="date")
+@of_moments("strftime", _format_types, "A date or timestamp as text by a format.", category="date")
 def _strftime(call: Call, args: list[Any], rows: int, settings: Settings) -> Any:
     value, form = args if args[1].type == TEXT and not pa.types.is_string(args[0].type) else (args[1], args[0])
     if pa.types.is_timestamp(value.type) and value.type.tz:
@@ -120,7 +121,7 @@ def parsed(text: str, form: str, zone: bool) -> datetime.datetime:
 def _parser(name: str, strict: bool) -> None:
     doc = "A timestamp read from text by a format" + ("." if strict else "; NULL when it does not fit.")
 
-    @scalar(name, _parse_types, doc, category="date")
+    @of_moments(name, _parse_types, doc, category="date")
     def run(call: Call, args: list[Any], rows: int, settings: Settings) -> Any:
         zone = bool(call.type.tz)
 
@@ -183,7 +184,8 @@ def _zone(name: str, call: Call) -> str:
     return name
 
 
-@scalar("timezone", _zone_types, "AT TIME ZONE: a clock time of a zone as TIMESTAMPTZ, or a TIMESTAMPTZ as clock time.",
+@of_moments("timezone", _zone_types,
+        "AT TIME ZONE: a clock time of a zone as TIMESTAMPTZ, or a TIMESTAMPTZ as clock time.",
         category="date", main=1)  # fmt: skip
 def _timezone(call: Call, args: list[Any], rows: int, settings: Settings) -> Any:
     if len(args) == 1:
@@ -219,7 +221,7 @@ def _clock_types(gives: pa.DataType) -> Any:
 
 
 def _clock(name: str, gives: pa.DataType, doc: str, aliases: tuple[str, ...]) -> None:
-    @scalar(name, _clock_types(gives), doc, category="date", aliases=aliases)
+    @of_moments(name, _clock_types(gives), doc, category="date", aliases=aliases)
     def run(call: Call, args: list[Any], rows: int, settings: Settings) -> Any:
         now = dict(call.options).get("at")
         if now is None:

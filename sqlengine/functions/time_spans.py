@@ -12,8 +12,9 @@ from sqlengine.errors import DataError
 from sqlengine.expr.coercion import is_number
 from sqlengine.expr.nodes import Call, Expr
 from sqlengine.expr.overloads import DOUBLE, INT, TEXT, Types, constant, takes
-from sqlengine.expr.registry import NoMatch, scalar
+from sqlengine.expr.registry import NoMatch
 from sqlengine.functions.dates import DATE, DAY, STAMP, TIME, local, moment_type, unit_name, unit_of, zoned
+from sqlengine.functions.moments import of_moments
 from sqlengine.functions.moves import as_micros, column, moved
 from sqlengine.kernels import intervals
 from sqlengine.settings import Settings
@@ -61,7 +62,7 @@ def _known_unit(unit: str, error: Callable[[str], Exception]) -> str:
 
 
 def _distance(name: str, aliases: tuple[str, ...], between: Callable[[str, Any, Any], Any], doc: str) -> None:
-    @scalar(name, _between_types, doc, category="date", aliases=aliases, main=1)
+    @of_moments(name, _between_types, doc, category="date", aliases=aliases, main=1)
     def run(call: Call, args: list[Any], rows: int, settings: Settings) -> Any:
         first, last = (column(local(a, settings), rows) for a in args[1:])
         unit = constant(args[0])
@@ -138,7 +139,7 @@ def _age_types(args: Sequence[Expr]) -> Types:
     return (type_, type_), INTERVAL
 
 
-@scalar("age", _age_types, "The interval between two times in months, days and clock time.", category="date")
+@of_moments("age", _age_types, "The interval between two times in months, days and clock time.", category="date")
 def _age(call: Call, args: list[Any], rows: int, settings: Settings) -> Any:
     late, early = (column(local(a, settings), rows) for a in args)
     early, late, sign = _ordered(early, late)
@@ -162,7 +163,7 @@ def _add_types(args: Sequence[Expr]) -> Types:
     return (type_, INTERVAL), type_
 
 
-@scalar("date_add", _add_types, "A time moved by an interval.", category="date")
+@of_moments("date_add", _add_types, "A time moved by an interval.", category="date")
 def _date_add(call: Call, args: list[Any], rows: int, settings: Settings) -> Any:
     return moved(args[0], column(args[1], rows), 1, rows, settings)
 
@@ -180,7 +181,7 @@ def _bucket_types(args: Sequence[Expr]) -> Types:
     return types, type_
 
 
-@scalar(
+@of_moments(
     "time_bucket", _bucket_types, "The start of the bucket of a width that a time lies in.", category="date", main=1
 )
 def _time_bucket(call: Call, args: list[Any], rows: int, settings: Settings) -> Any:
@@ -229,7 +230,7 @@ def _unit_maker(name: str, months: int, days: int, micros: int) -> None:
         whole = not fraction or pa.types.is_integer(args[0].type)
         return (INT if whole else DOUBLE,), INTERVAL
 
-    @scalar(name, infer, "An interval of so many units.", category="date")
+    @of_moments(name, infer, "An interval of so many units.", category="date")
     def run(call: Call, args: list[Any], rows: int, settings: Settings) -> Any:
         number = column(args[0], rows)
         try:
@@ -286,7 +287,7 @@ def _date_types(args: Sequence[Expr]) -> Types:
     return takes(INT, INT, INT, gives=DATE)(args)
 
 
-@scalar("make_date", _date_types, "A date of year, month and day (or of days since 1970).", category="date")
+@of_moments("make_date", _date_types, "A date of year, month and day (or of days since 1970).", category="date")
 def _make_date(call: Call, args: list[Any], rows: int, settings: Settings) -> Any:
     columns = _same_nulls(args, rows)
     days = columns[0] if len(columns) == 1 else _days_of(*columns)
@@ -304,7 +305,7 @@ def _micros_of(hour: pa.Array, minute: pa.Array, second: pa.Array) -> pa.Array:
     return pc.add(whole, pc.cast(pc.round(pc.multiply(second, 1e6)), INT))
 
 
-@scalar("make_time", takes(INT, INT, DOUBLE, gives=TIME), "A time of hour, minute and second.", category="date")
+@of_moments("make_time", takes(INT, INT, DOUBLE, gives=TIME), "A time of hour, minute and second.", category="date")
 def _make_time(call: Call, args: list[Any], rows: int, settings: Settings) -> Any:
     return _micros_of(*_same_nulls(args, rows)).cast(TIME)
 
@@ -319,7 +320,7 @@ def _stamp_types(gives: pa.DataType) -> Callable[[Sequence[Expr]], Types]:
 
 
 def _stamp_maker(name: str, gives: pa.DataType) -> None:
-    @scalar(name, _stamp_types(gives), "A timestamp of its parts (or of microseconds since 1970).", category="date")
+    @of_moments(name, _stamp_types(gives), "A timestamp of its parts (or of microseconds since 1970).", category="date")
     def run(call: Call, args: list[Any], rows: int, settings: Settings) -> Any:
         columns = _same_nulls(args, rows)
         if len(columns) == 1:
@@ -332,7 +333,29 @@ _stamp_maker("make_timestamp", STAMP)
 _stamp_maker("make_timestamptz", _ZONED)
 
 
-@scalar("to_timestamp", takes(DOUBLE, gives=_ZONED), "A TIMESTAMPTZ of seconds since 1970.", category="date")
+for _unit in ("ms", "ns"):
+
+    def _of_number(call: Call, args: list[Any], rows: int, settings: Settings, unit: str = _unit) -> Any:
+        return pc.cast(pc.cast(args[0], pa.timestamp(unit)), STAMP, safe=False)
+
+    of_moments(f"make_timestamp_{_unit}", takes(INT, gives=STAMP), f"A timestamp of a number of {_unit} since 1970.",
+               category="date")(_of_number)  # fmt: skip
+
+
+@of_moments("normalized_interval", takes(INTERVAL, gives=INTERVAL),
+            "The interval with 24 hours as a day and 30 days as a month.", category="date")  # fmt: skip
+def _normalized_interval(call: Call, args: list[Any], rows: int, settings: Settings) -> Any:
+    months, days, nanos = intervals.split(column(args[0], rows))
+    whole = _floor(nanos, DAY * 1000)
+    nanos = pc.subtract(nanos, pc.multiply(whole, DAY * 1000))
+    days = pc.add(pc.cast(days, INT), whole)
+    more = _floor(days, 30)
+    days = pc.subtract(days, pc.multiply(more, 30))
+    months = pc.add(pc.cast(months, INT), more)
+    return intervals.make(months.cast(pa.int32()), days.cast(pa.int32()), nanos)
+
+
+@of_moments("to_timestamp", takes(DOUBLE, gives=_ZONED), "A TIMESTAMPTZ of seconds since 1970.", category="date")
 def _to_timestamp(call: Call, args: list[Any], rows: int, settings: Settings) -> Any:
     return pc.cast(pc.cast(pc.round(pc.multiply(args[0], 1e6)), INT), _ZONED)
 
@@ -349,7 +372,7 @@ def _epoch_in(name: str, divisor: int, factor: int) -> None:
             return (INTERVAL,), INT
         return (moment_type(args[0], "time"),), INT
 
-    @scalar(name, infer, f"{name.removeprefix('epoch_')} since 1970.", category="date")
+    @of_moments(name, infer, f"{name.removeprefix('epoch_')} since 1970.", category="date")
     def run(call: Call, args: list[Any], rows: int, settings: Settings) -> Any:
         value = args[0]
         if value.type == INT:

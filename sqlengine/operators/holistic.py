@@ -26,9 +26,22 @@ Take = Callable[[pa.Array], pa.Array]
 TEXTS = frozenset({"string_agg", "group_concat", "listagg"})
 LISTS = frozenset({"list", "array_agg"})
 FIRSTS = frozenset(
-    {"first", "any_value", "min", "max", "arg_min", "arg_max", "arg_min_null", "arg_max_null", "min_by", "max_by"}
+    {
+        "first",
+        "any_value",
+        "min",
+        "max",
+        "arg_min",
+        "arg_max",
+        "arg_min_null",
+        "arg_max_null",
+        "arg_min_nulls_last",
+        "arg_max_nulls_last",
+        "min_by",
+        "max_by",
+    }
 )
-QUANTILES = frozenset({"median", "quantile_cont", "quantile_disc", "quantile", "approx_quantile"})
+QUANTILES = frozenset({"median", "quantile_cont", "quantile_disc", "quantile", "approx_quantile", "reservoir_quantile"})
 _DIGITS = decimal.Context(prec=76)
 
 

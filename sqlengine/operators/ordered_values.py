@@ -22,12 +22,25 @@ from sqlengine.operators.holistic import Groups, holistic_values
 from sqlengine.operators.user_aggregate import user_function
 from sqlengine.runtime.sort_column import SortColumn
 
-_KEEPS_NULLS = frozenset({"list", "array_agg", "first", "last", "count_star", "arg_min_null", "arg_max_null"})
+_KEEPS_NULLS = frozenset({"list", "array_agg", "first", "last", "count_star", "arg_min_null", "arg_max_null",
+                          "arg_min_nulls_last", "arg_max_nulls_last"})  # fmt: skip
 _BY_VALUE = frozenset(
-    {"median", "quantile_cont", "quantile_disc", "quantile", "approx_quantile", "mad", "histogram", "mode", "entropy"}
+    {
+        "median",
+        "quantile_cont",
+        "quantile_disc",
+        "quantile",
+        "approx_quantile",
+        "reservoir_quantile",
+        "mad",
+        "histogram",
+        "mode",
+        "entropy",
+    }
 )
 _ARG_EXTREMES = {
     "arg_min": False, "min_by": False, "arg_min_null": False, "arg_max": True, "max_by": True, "arg_max_null": True,
+    "arg_min_nulls_last": False, "arg_max_nulls_last": True,
 }  # fmt: skip
 ROW = "row number"  # the place of a row in the input: of values that occur as often, `mode` is the first
 _IN_ORDER = frozenset({"list", "array_agg", "string_agg", "group_concat", "listagg", "first", "last", "any_value"})
@@ -81,7 +94,7 @@ def rows_that_count(spec: AggregateSpec, batch: pa.RecordBatch) -> pa.Array | No
     valued = []
     if spec.args and spec.name not in _KEEPS_NULLS and user_function(spec) is None:
         valued.append(spec.args[0])
-    if spec.name in _ARG_EXTREMES and len(spec.args) > 1:
+    if spec.name in _ARG_EXTREMES and len(spec.args) > 1 and not spec.name.endswith("nulls_last"):
         valued.append(spec.args[1])
     for key in valued:
         column = batch.column(key)

@@ -20,6 +20,7 @@ from sqlglot import exp
 from sqlengine.errors import BindError, Location
 from sqlengine.expr.nodes import Literal, literal, null_of
 from sqlengine.settings import Settings, setting_field
+from sqlengine.sql.built_in_macros import built_in_macro
 from sqlengine.sql.source_text import Text
 from sqlengine.sql.statements import MacroForm
 
@@ -77,7 +78,7 @@ def _resolve(tree: exp.Expression, known: CallTime, text: Text, depth: int) -> e
                 if table is not None:
                     return _table_call(node, table, known, text, depth)
             case exp.Anonymous() if not isinstance(node.parent, exp.Table):
-                macro = known.find_macro(node.name)
+                macro = known.find_macro(node.name) or built_in_macro(node.name, len(node.expressions))
                 if macro is not None:
                     body = _body(macro, list(node.expressions), known, text, text.of(node), node, depth)
                     return exp.Paren(this=body)

@@ -7,6 +7,7 @@ by name are bound in `named_calls`, subqueries and rows of values in `subquery_e
 from __future__ import annotations
 
 import decimal
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,6 @@ from sqlengine.expr.coercion import cast_to, common_of
 from sqlengine.expr.nodes import (
     Case,
     Cast,
-    ColumnRef,
     Expr,
     Literal,
     and_all,
@@ -75,7 +75,7 @@ class ExpressionBinder:
     where: str = "this clause"
     level: SelectLevel | None = None
     allowed: frozenset[str] = frozenset()
-    locals: dict[str, ColumnRef] = field(default_factory=dict)
+    locals: dict[str, Expr] = field(default_factory=dict)
 
     def bind(self, node: exp.Expression) -> Expr:
         location = self.text.of(node)
@@ -230,7 +230,7 @@ class ExpressionBinder:
             hint="compare it with something", location=self.text.of(node),
         )  # fmt: skip
 
-    def with_locals(self, more: dict[str, ColumnRef]) -> ExpressionBinder:
+    def with_locals(self, more: Mapping[str, Expr]) -> ExpressionBinder:
         """The binder of a lambda's body."""
         return replace(self, locals={**self.locals, **more})
 

@@ -11,6 +11,7 @@ from sqlengine.errors import BindError, InterfaceError, Location, NotSupportedEr
 from sqlengine.expr.coercion import cast_to, common_of
 from sqlengine.expr.nodes import Call, ColumnRef, Expr, Lambda, Literal, OuterRef, literal
 from sqlengine.expr.registry import find_scalar
+from sqlengine.sql.special_calls import SPECIAL_CALLS
 from sqlengine.sql.subquery_exprs import bind_array_subquery
 from sqlengine.tree import walk
 from sqlengine.types import sql_name
@@ -27,6 +28,8 @@ _NAMED_FIELDS = {"struct_pack", "struct_insert", "struct_update"}
 def bind_named_call(binder: ExpressionBinder, node: exp.Anonymous, location: Location | None) -> Expr:
     """`name(arguments)` of a scalar function."""
     name = node.name.lower()
+    if name in SPECIAL_CALLS:
+        return SPECIAL_CALLS[name](binder, list(node.expressions), location)
     entry = find_scalar(name)
     canonical = entry.name if entry is not None else name
     nodes = list(node.expressions)

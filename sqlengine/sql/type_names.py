@@ -23,7 +23,7 @@ _PLAIN = {
     _Kind.NULL: pa.null(),
 }  # fmt: skip
 # Types whose values travel as text; a cast to them is a function that checks (and for UUID normalises) the text.
-TEXT_KINDS = {_Kind.JSON: "as_json", _Kind.UUID: "as_uuid"}
+TEXT_KINDS = {_Kind.JSON: "as_json", _Kind.UUID: "as_uuid", _Kind.BIT: "as_bit"}
 
 
 def type_from_text(text: str) -> pa.DataType:
