@@ -26,6 +26,7 @@ from sqlengine.settings import format_bytes
 log = logging.getLogger("sqlengine")
 _FIRST_ROWS = 16  # of a vectorised function whose values differ in size, before anything was observed
 _GROWTH = 8
+_SHARES = 4  # pieces of a batch for each of several workers
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,8 @@ class Calling:
         self._task = task
         self._reservation = reservation
         self._target = target
-        self._workers = self._open_workers(turns.workers, worker_bytes)
+        self._worker_bytes = worker_bytes
+        self._workers = self._open_workers(turns.workers)
         self._turn: Any = turns.few or nullcontext()
         # A row function stops by itself; fixed widths, and those of a function that says what rows cost, are known.
         unknown = function.kind == ARROW and is_wide(function.returns) and function.costs is None
@@ -95,18 +97,22 @@ class Calling:
         self._bytes_per_row = 0.0
         self._made_rows = self._made_bytes = 0
 
-    def _open_workers(self, count: int, worker_bytes: int) -> list[Worker]:
+    def _open_workers(self, count: int) -> list[Worker]:
         workers = [self._worker()]
         for _ in range(count - 1):
             # The first one is in the floor; more of them only as the budget allows.
-            if not self._reservation.try_grow(worker_bytes + 2 * self._target):
+            if not self._reservation.try_grow(self._worker_bytes + 2 * self._target):
                 break
             workers.append(self._worker())
         return workers
 
     def _worker(self) -> Worker:
-        kind = ProcessWorker if self._options.in_process else ThreadWorker
-        return kind(self._function, self._task.cancel)
+        if not self._options.in_process:
+            return ThreadWorker(self._function, self._task.cancel)
+        capacity = self._task.memory.pool.capacity
+        return ProcessWorker(
+            self._function, self._task.cancel, self._worker_bytes, self._reservation.try_grow, capacity
+        )
 
     def rows(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         """The input with its new column. No input is waited for while a finished piece could leave."""
@@ -160,7 +166,10 @@ class Calling:
         rows: int = batch.rows.num_rows
         input_width = batch.rows.nbytes / rows
         by_input = int(self._target / max(1.0, input_width))
-        stop = min(rows, start + max(1, min(self._next, by_input, self._most_rows)))
+        most = min(self._next, by_input, self._most_rows)
+        if len(self._workers) > 1:
+            most = min(most, -(-rows // (_SHARES * len(self._workers))))  # something for each of them
+        stop = min(rows, start + max(1, most))
         if batch.costs is not None:
             size = batch.costs.output[start]
             for row in range(start + 1, stop):
@@ -216,29 +225,44 @@ class Calling:
                 self._turn.release()
 
     def _finish(self, piece: _Piece) -> Iterator[pa.RecordBatch]:
-        """The output of a piece, in as many batches as it takes."""
+        """The output of a piece, in as many batches as it takes. A process works on the rows that are left while the
+        first ones are handed on."""
         end = piece.stop
         while True:
             wanted = piece.stop - piece.start if piece.picked is None else len(piece.picked)
             if piece.guilty is not None and piece.start == piece.guilty[0]:
                 failure, piece.guilty = piece.guilty[1], None
-                yield from self._decide(piece, failure, piece.start)
+                made = self._decide(piece, failure, piece.start)
             elif wanted == 0:
-                yield self._made(piece, piece.stop, pa.nulls(piece.stop - piece.start, self._function.returns))
+                made = iter(
+                    (self._made(piece, piece.stop, pa.nulls(piece.stop - piece.start, self._function.returns)),)
+                )
             else:
-                yield from self._take(piece, self._result(piece), wanted)
-            self._reservation.shrink(piece.room)
-            piece.room = 0
+                made = self._take(piece, self._result(piece), wanted)
+            if self._options.in_process:
+                made = iter(list(made))
+                room, piece.room = piece.room, 0
+                self._submit_rest(piece, end)
+                yield from made
+                self._reservation.shrink(room)
+            else:
+                yield from made
+                self._reservation.shrink(piece.room)
+                piece.room = 0
+                self._submit_rest(piece, end)
             if piece.start == end:
                 return
-            if piece.guilty is not None and piece.start == piece.guilty[0]:
-                continue
-            if piece.narrowed is None or piece.start >= piece.narrowed:
-                piece.narrowed = None
-                piece.stop = min(end, self._cut(piece.batch, piece.start))
-            else:
-                piece.stop = piece.narrowed
-            self._submit(piece, alone=True)
+
+    def _submit_rest(self, piece: _Piece, end: int) -> None:
+        """Give what is left of the piece to its worker; not the row of a known failure."""
+        if piece.start == end or (piece.guilty is not None and piece.start == piece.guilty[0]):
+            return
+        if piece.narrowed is None or piece.start >= piece.narrowed:
+            piece.narrowed = None
+            piece.stop = min(end, self._cut(piece.batch, piece.start))
+        else:
+            piece.stop = piece.narrowed
+        self._submit(piece, alone=True)
 
     def _take(self, piece: _Piece, outcome: Outcome, wanted: int) -> Iterator[pa.RecordBatch]:
         """Give out what was computed and move the piece behind it; narrow a failure down, or decide about the row."""

@@ -45,7 +45,7 @@ class CallUdf(Operator):
     def run(self, inputs: Sequence[Batches], task: Task) -> Batches:
         calling = Calling(
             self.function, Places(self.args, self.condition, self.schema), self.target_bytes(task.settings),
-            self.worker_bytes(), self._turns(task), task, task.reservation(self),
+            self.worker_bytes(task.settings), self._turns(task), task, task.reservation(self),
         )  # fmt: skip
         try:
             yield from calling.rows(inputs[0])
@@ -64,15 +64,16 @@ class CallUdf(Operator):
         """Bytes of input, and of output, of one call."""
         return min(self.function.options.batch_bytes or settings.batch_bytes, settings.batch_bytes)
 
-    def worker_bytes(self) -> int:
+    def worker_bytes(self, settings: Settings) -> int:
+        """What a worker takes; of a process that is also its ceiling, at first."""
         options = self.function.options
         if options.in_process:
-            return WORKER_WEIGHT + (options.memory or WORKER_MEMORY)
+            return WORKER_WEIGHT + (options.memory or WORKER_MEMORY + 4 * self.target_bytes(settings))
         return options.memory or 0
 
     def memory(self, inputs: Sequence[Stats], settings: Settings) -> MemoryNeed:
         target = self.target_bytes(settings)
-        floor = 2 * settings.batch_bytes + 2 * target + self.worker_bytes()
+        floor = 2 * settings.batch_bytes + 2 * target + self.worker_bytes(settings)
         where = "a worker process" if self.function.options.in_process else "this process"
         # One value above a batch is held whole, and again while it is handed on.
         extra = max(0, int(2 * self._width()) - 2 * target)

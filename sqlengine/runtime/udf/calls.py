@@ -7,6 +7,7 @@ data here, so that a worker process can send them.
 
 from __future__ import annotations
 
+import array
 import asyncio
 import logging
 import os
@@ -19,7 +20,18 @@ import pyarrow as pa
 
 from sqlengine.errors import Error, Interrupted
 from sqlengine.runtime.udf.function import ARROW, UserFunction
-from sqlengine.runtime.udf.values import RowFailed, WrongValue, from_python, is_wide, short, size_of, to_python
+from sqlengine.runtime.udf.values import (
+    RowFailed,
+    WrongValue,
+    from_numbers,
+    from_python,
+    is_wide,
+    number_format,
+    short,
+    size_of,
+    to_python,
+    to_values,
+)
 
 log = logging.getLogger("sqlengine")
 _ASYNC_IN_FLIGHT = 64
@@ -56,6 +68,8 @@ class Caller:
         self._function = function
         self._target: Callable[..., Any] | None = None
         self._wide = is_wide(function.returns)
+        # A value that is no number is asked for twice: not of a function that would then say something else.
+        self._numbers = number_format(function.returns) if function.options.deterministic else None
 
     @property
     def target(self) -> Callable[..., Any]:
@@ -105,17 +119,10 @@ class Caller:
     def _rows(self, args: Sequence[pa.Array], rows: int, most_bytes: int, progress: memoryview[int] | None) -> Outcome:
         target = self.target
         skip = self._function.options.nulls == "skip" and any(a.null_count for a in args)
+        if not self._wide and not skip and args and progress is None:
+            return self._narrow(target, [to_values(a) for a in args])
         columns = [to_python(a) for a in args]
         values: list[Any] = []
-        if not self._wide and not skip and columns and progress is None:
-            try:
-                values.extend(map(target, *columns))
-            except (Interrupted, KeyboardInterrupt, MemoryError):
-                raise
-            except Exception as error:  # the values before it are there
-                before = self._made(values).values if values else None
-                return Outcome(None, len(values), _raised(error, len(values), before))
-            return self._made(values)
         made = 0
         append = values.append
         for number, row in enumerate(zip(*columns, strict=True) if columns else ((),) * rows):
@@ -141,6 +148,26 @@ class Caller:
                     append(value)
                     break
             append(value)
+        return self._made(values)
+
+    def _narrow(self, target: Callable[..., Any], columns: list[Sequence[Any]], made: Sequence[Any] = ()) -> Outcome:
+        """Values of a fixed width, made in one go. Numbers go right into the memory of an array, until a value comes
+        that is none (NULL, mostly): from there on by way of a list, behind what was `made`."""
+        numbers = array.array(self._numbers) if self._numbers else None
+        values: Any = list(made) if numbers is None else numbers
+        try:
+            values.extend(map(target, *columns))
+        except (Interrupted, KeyboardInterrupt, MemoryError):
+            raise
+        except Exception as error:  # the values before it are there
+            done = len(values)
+            if numbers is not None and not _raised_inside(error):
+                self._numbers = None
+                return self._narrow(target, [column[done:] for column in columns], list(numbers))
+            before = self._made(list(values)).values if done else None
+            return Outcome(None, done, _raised(error, done, before))
+        if numbers is not None:
+            return Outcome(from_numbers(numbers, self._function.returns), len(numbers))
         return self._made(values)
 
     def _with_large(self, values: list[Any], value: Any) -> Outcome:
@@ -195,6 +222,11 @@ class Caller:
             failure.row or 0,
             Failure("raised", failure.message, failure.row, failure.trace, failure.error, before),
         )
+
+
+def _raised_inside(error: BaseException) -> bool:
+    """Whether the function raised it, rather than what took its value."""
+    return error.__traceback__ is not None and error.__traceback__.tb_next is not None
 
 
 def _raised(error: BaseException, row: int | None, before: pa.Array | None = None) -> Failure:

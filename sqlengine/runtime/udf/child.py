@@ -20,6 +20,7 @@ _LENGTH = struct.Struct("<Q")
 _PR_SET_PDEATHSIG = 1
 # Added to the bytes wanted: say row by row where the function is.
 CAREFUL = 1 << 62
+_SLACK = 64 << 20
 
 
 def send(pipe: BinaryIO, *parts: bytes | memoryview) -> None:
@@ -51,6 +52,20 @@ def _die_with_parent() -> None:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
+def _bound(room: int) -> None:
+    """Let an allocation fail that would take this process far beyond its ceiling: the parent, which looks now and then,
+    may come too late. Stacks of threads count too, hence the slack."""
+    if sys.platform == "linux":
+        import resource
+
+        with open("/proc/self/statm", "rb") as file:
+            mapped = int(file.read().split()[5]) * os.sysconf("SC_PAGE_SIZE")
+        most = mapped + room + _SLACK
+        _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+        if hard == resource.RLIM_INFINITY or most < hard:
+            resource.setrlimit(resource.RLIMIT_DATA, (most, hard))
+
+
 def main(read_end: int, write_end: int, progress_file: int) -> None:
     _die_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what an interrupt stops
@@ -65,9 +80,10 @@ def main(read_end: int, write_end: int, progress_file: int) -> None:
     start = receive(requests)
     if start is None:
         return
-    function, path = pickle.loads(start)
+    function, path, room = pickle.loads(start)
     sys.path[:0] = [entry for entry in path if entry not in sys.path]
     caller = Caller(pickle.loads(function))
+    _bound(room)
     send(answers, b"ready")
     mine = os.getpid()
     while (request := receive(requests)) is not None:

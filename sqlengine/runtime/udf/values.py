@@ -6,6 +6,7 @@ Fixed-width numbers without NULLs are read through a `memoryview` of their buffe
 
 from __future__ import annotations
 
+import array
 import ctypes
 import struct
 from collections.abc import Sequence
@@ -28,17 +29,32 @@ _as_utf8.argtypes = (ctypes.py_object, ctypes.POINTER(ctypes.c_ssize_t))
 _as_utf8.restype = ctypes.c_void_p  # raises for what UTF-8 cannot say
 
 
-def to_python(array: pa.Array) -> list[Any]:
-    """The values as a list; NULL is None."""
-    format_ = _FORMATS.get(array.type)
-    if format_ is not None and not array.null_count and len(array):
-        width = array.type.bit_width // 8
-        data = memoryview(array.buffers()[1])
-        start = array.offset * width
-        values: list[Any] = data[start : start + len(array) * width].cast(format_).tolist()
-        return values
-    values = array.to_pylist()
+def to_values(column: pa.Array) -> Sequence[Any]:
+    """The values to go through once: numbers become Python's one by one."""
+    format_ = number_format(column.type)
+    if format_ is not None and not column.null_count and len(column):
+        width = column.type.bit_width // 8
+        start = column.offset * width
+        view: Any = memoryview(column.buffers()[1])[start : start + len(column) * width].cast(format_)
+        return view  # type: ignore[no-any-return]
+    values: list[Any] = column.to_pylist()
     return values
+
+
+def to_python(column: pa.Array) -> list[Any]:
+    """The values as a list; NULL is None."""
+    values = to_values(column)
+    return values.tolist() if isinstance(values, memoryview) else values  # type: ignore[return-value]
+
+
+def number_format(type_: pa.DataType) -> Any:
+    """The letter of `array` and `memoryview` for a type of plain numbers."""
+    return _FORMATS.get(type_)
+
+
+def from_numbers(values: array.array[Any], type_: pa.DataType) -> pa.Array:
+    """Over the same memory."""
+    return pa.Array.from_buffers(type_, len(values), [None, pa.py_buffer(values)])
 
 
 def from_python(values: Sequence[Any], type_: pa.DataType, function: str) -> pa.Array:

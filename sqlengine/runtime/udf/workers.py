@@ -26,7 +26,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Protocol
 
@@ -42,8 +42,11 @@ from sqlengine.settings import format_bytes
 
 # What a worker weighs before it does anything: the interpreter and pyarrow.
 WORKER_WEIGHT = 72 << 20
-# What it may take for itself when the function does not say: batches, and what the function needs.
-WORKER_MEMORY = 40 << 20
+# What it may take for itself at first when the function does not say, besides its batches; how much more it is given at
+# a time as long as the budget allows, and in all.
+WORKER_MEMORY = 12 << 20
+_CREEP = 8 << 20
+_MORE, MOST_WORKER_MEMORY = 8 << 20, 256 << 20
 _POLL = 0.02
 _LONG_POLL = 0.1
 _PIPE = 1 << 20
@@ -152,19 +155,27 @@ class _CallThread(threading.Thread):
 
 
 class ProcessWorker:
-    """One worker process, started at its first call and again after each one that it did not survive."""
+    """One worker process, started at its first call and again after each one that it did not survive.
 
-    def __init__(self, function: UserFunction, cancel: Cancel) -> None:
+    `ceiling`: bytes resident at first; `more` asks the budget for so many; `most`: all that the budget has.
+    """
+
+    def __init__(
+        self, function: UserFunction, cancel: Cancel, ceiling: int, more: Callable[[int], bool], most: int
+    ) -> None:
         self._function = function
+        self._room = function.options.memory or min(most, MOST_WORKER_MEMORY)
         self._cancel = cancel
-        self._ceiling = WORKER_WEIGHT + (function.options.memory or WORKER_MEMORY)
+        self._ceiling = ceiling
+        self._settled = 0  # resident after its first call
+        self._more = more
         self._process: subprocess.Popen[bytes] | None = None
         self._deadline: float | None = None
         self._careful = function.kind == ROW and is_wide(function.returns)
         self._lost: Failure | None = None
 
     def submit(self, args: Sequence[pa.Array], rows: int, most_bytes: int) -> None:
-        if self._process is not None and self._resident() > 0.9 * self._ceiling:
+        if self._process is not None and self._has_crept():
             self.close()
         if self._process is None:
             self._start()
@@ -199,6 +210,7 @@ class ProcessWorker:
             self._careful = self._function.kind == ROW
             return Outcome(None, 0, replace(failure, row=row) if row >= 0 else failure)
         assert answer is not None
+        self._settled = self._settled or self._resident()
         view = memoryview(answer)
         (length,) = _LENGTH.unpack(view[: _LENGTH.size])
         start = _LENGTH.size + length
@@ -234,11 +246,29 @@ class ProcessWorker:
             self._cancel.check()
             if self._deadline is not None and time.monotonic() > self._deadline:
                 return Failure("timeout", f"ran longer than {self._function.options.timeout:g} s")
+            while self._resident() > self._ceiling and self._raised():
+                pass
             if self._resident() > self._ceiling:
                 return Failure("memory", f"its worker grew over {format_bytes(self._ceiling)}")
             if self._process.poll() is not None:
                 return self._gone()
         return None
+
+    def _has_crept(self) -> bool:
+        """Whether it is near its ceiling, and not because that is what it took from the start."""
+        resident = self._resident()
+        if resident <= 0.9 * self._ceiling or self._raised():
+            return False
+        return resident > self._settled + _CREEP
+
+    def _raised(self) -> bool:
+        """A higher ceiling, unless the function says what it takes or the budget has no more."""
+        if self._function.options.memory is not None or self._ceiling >= WORKER_WEIGHT + MOST_WORKER_MEMORY:
+            return False
+        if not self._more(_MORE):
+            return False
+        self._ceiling += _MORE
+        return True
 
     def _gone(self) -> Failure:
         assert self._process is not None
@@ -290,11 +320,12 @@ class ProcessWorker:
             )
             os.close(request_read)
             os.close(answer_write)
+            self._settled = 0
         for end in (request_write, answer_read):
             _widen(end)
         self._requests = os.fdopen(request_write, "wb")
         self._answers = _Answers(answer_read)
-        child.send(self._requests, pickle.dumps((function, sys.path)))
+        child.send(self._requests, pickle.dumps((function, sys.path, self._room)))
         started, self._deadline = self._deadline, None
         failure = self._wait() or (None if child.receive(self._answers) else self._gone())
         self._deadline = started
