@@ -131,9 +131,10 @@ class Relation:
         bound = BoundQuery(self._plan, tuple(self.columns))
         return write_rows(self._session, bound, os.fspath(path), format_, options, self._timeout)
 
-    def explain(self, kind: str = "logical") -> str:
-        """The plan as text: `logical`, `physical` or `analyze` (which runs the query)."""
-        return self._session.explain(self._plan, kind)
+    def explain(self, kind: str = "logical", format: str = "text") -> str:
+        """The plan: `logical`, `physical`, `memory`, or `analyze` and `analyze memory`, which run the query. As text or
+        as JSON."""
+        return self._session.explain(self._plan, kind, format=format)
 
     def _repr_html_(self) -> str:
         """The first 20 rows, for notebooks; the columns alone of a query that calls user functions or downloads, which

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 import os
 import sys
 import threading
@@ -16,7 +17,7 @@ import pyarrow as pa
 from sqlengine.access import refuse_if_safe
 from sqlengine.backends.choice import Backends
 from sqlengine.backends.local import QueryContext
-from sqlengine.caller_names import caller, functions_of, variables_of
+from sqlengine.caller_names import Scopes, caller, functions_of, given_functions, scopes_of, variables_of
 from sqlengine.catalog import Catalog, RegisteredTable, StoredTable, View
 from sqlengine.dbapi import Cursor
 from sqlengine.errors import FileError, InterfaceError, Interrupted, MemoryLimitError, ParseError
@@ -52,6 +53,9 @@ from sqlengine.user_functions import UserFunctions
 
 if TYPE_CHECKING:
     from sqlengine.dry_run import PlannedQuery
+
+
+Udfs = Sequence[Callable[..., Any]] | Mapping[str, Callable[..., Any]] | None
 
 
 @dataclass(frozen=True)
@@ -127,6 +131,7 @@ class Session:
         params: Params = None,
         *,
         tables: Mapping[str, Any] | None = None,
+        udfs: Udfs = None,
         capture: bool = True,
         timeout: float | None = None,
         source: str = "<command>",
@@ -140,15 +145,36 @@ class Session:
             Values of `?`, `$1` (a sequence) or `$name`, `:name` (a mapping).
         tables : mapping, optional
             Rows by name, for this call only.
+        udfs : sequence or mapping, optional
+            Functions for this call only: made with `@udf`, or plain ones with hints.
         capture : bool
             Whether names that are no tables of the session are looked up among the caller's variables.
         timeout : float, optional
             Seconds that each read may take; then `QueryTimeout`.
         """
+        scopes = scopes_of(caller() if capture else None)
+        return self._sql(query, params, tables, udfs, scopes, timeout, source)
+
+    def sql_among(
+        self, variables: Mapping[str, Any], query: str, params: Params = None, *, source: str = "<command>"
+    ) -> Relation:
+        """As `sql`, for the variables of a notebook instead of those of the calling code."""
+        return self._sql(query, params, None, None, lambda: iter((variables,)), None, source)
+
+    def _sql(
+        self,
+        query: str,
+        params: Params,
+        tables: Mapping[str, Any] | None,
+        udfs: Udfs,
+        scopes: Scopes,
+        timeout: float | None,
+        source: str,
+    ) -> Relation:
         statements = parse(query, source)
         if not statements:
             raise InterfaceError("there is no statement in the text", code="empty_statement")
-        around = self._surroundings(statements, params, tables, capture, timeout)
+        around = self._surroundings(statements, params, tables, udfs, scopes, timeout)
         relation: Relation | None = None
         for parsed in statements:
             if relation is not None and not relation.is_status:
@@ -190,7 +216,8 @@ class Session:
         statements: Sequence[Parsed],
         params: Params,
         tables: Mapping[str, Any] | None,
-        capture: bool,
+        udfs: Udfs,
+        scopes: Scopes,
         timeout: float | None,
     ) -> Surroundings:
         values = bound_parameters(params)
@@ -205,11 +232,11 @@ class Session:
                         hint=f"it has {listed}" if listed else "it has no parameters",
                     )
         given = {name.lower(): as_table(rows) for name, rows in (tables or {}).items()}
-        if not capture or self._settings.safe:
-            return Surroundings(values, given, timeout=timeout)
-        frame = caller()
-        variables = variables_of(frame, lambda value: isinstance(value, Relation))
-        return Surroundings(values, given, variables, functions_of(frame), timeout)
+        if self._settings.safe:
+            scopes = scopes_of(None)
+        variables = variables_of(scopes, lambda value: isinstance(value, Relation))
+        functions = functions_of(scopes, given_functions(udfs))
+        return Surroundings(values, given, variables, functions, timeout)
 
     def _statement(self, parsed: Parsed, around: Surroundings) -> Relation:
         self.check_open()
@@ -355,7 +382,8 @@ class Session:
 
         statements = parse(query, source)
         with DrySession.like(self) as dry:
-            around = self._surroundings(statements, params, tables, capture, None)
+            scopes = scopes_of(caller() if capture else None)
+            around = self._surroundings(statements, params, tables, None, scopes, None)
             for parsed in statements:
                 dry._statement(parsed, around)
             return dry.planned
@@ -421,7 +449,15 @@ class Session:
 
     def explain(self, plan: Plan, kind: str, settings: Settings | None = None, format: str = "text") -> str:
         """A plan as text: `logical` (optimized), `physical`, `memory` (a forecast; `settings` may differ from those of
-        the session), `analyze` or `analyze memory`, which run it. The kinds about memory can be given as JSON."""
+        the session), `analyze` or `analyze memory`, which run it. As JSON with the format `json`."""
+        if format not in ("text", "json"):
+            raise InterfaceError(f"unknown format {format!r} of a plan", hint="text or json")
+        text = self._explained(plan, kind, settings, format)
+        if format == "json" and "memory" not in kind:
+            return json.dumps({"kind": kind, "plan": text.split("\n")}, ensure_ascii=False)
+        return text
+
+    def _explained(self, plan: Plan, kind: str, settings: Settings | None, format: str) -> str:
         context = self._context(None, settings)
         match kind:
             case "logical":

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -232,8 +231,6 @@ def _explain(run: Running, statement: s.ExplainPlan) -> Relation:
             refuse_if_safe(run.session.current, f"trying {name}")
         settings = settings.with_value(name, run.constant(tree))
     text = run.session.explain(plan, statement.kind, settings if statement.settings else None, statement.format)
-    if statement.format == "json" and "memory" not in statement.kind:
-        text = json.dumps({"kind": statement.kind, "plan": text.split("\n")}, ensure_ascii=False)
     return run.rows_of(pa.table({"plan": pa.array(text.split("\n"), pa.string())}))
 
 

@@ -150,6 +150,33 @@ def test_frames_of_methods_comprehensions_lambdas_and_coroutines(session: Sessio
     del rows
 
 
+def test_functions_of_one_call(session: Session) -> None:
+    def double(x: int) -> int:
+        return x * 2
+
+    @sqlengine.udf
+    def shout(text: str) -> str:
+        return text.upper()
+
+    query = "select double(21) as n, shout('a') as s"
+    assert session.sql(query, udfs=[double, shout], capture=False).fetchall() == [(42, "A")]
+    assert session.sql("select twice(4)", udfs={"twice": double}).fetchall() == [(8,)]
+    assert sqlengine.sql("select double(3)", udfs=[double]).fetchall() == [(6,)]
+    with pytest.raises(errors.BindError, match="double"):
+        session.sql("select double(21)")
+    with pytest.raises(errors.BindError):
+        session.sql(query, capture=False)
+
+
+def test_plans_as_json(session: Session) -> None:
+    relation = session.sql("select count(*) from range(10)")
+    for kind in ("logical", "physical", "memory", "analyze"):
+        assert isinstance(json.loads(relation.explain(kind, "json")), dict)
+        assert relation.explain(kind)
+    with pytest.raises(errors.InterfaceError, match="xml"):
+        relation.explain("logical", "xml")
+
+
 def test_the_default_session_sees_its_callers_variables() -> None:
     here = pa.table({"n": [1, 2, 3]})
     assert sqlengine.sql("select sum(n) as s from here where n > $least", {"least": 1}).to_pylist() == [{"s": 5}]
