@@ -86,11 +86,20 @@ def sql_name(type_: pa.DataType) -> str:
         return f"{sql_name(type_.value_type)}[{type_.list_size}]"
     if t.is_list(type_):
         return f"{sql_name(type_.value_type)}[]"
+    if is_tuple(type_):
+        return "TUPLE(" + ", ".join(sql_name(f.type) for f in type_) + ")"
     if t.is_struct(type_):
         return "STRUCT(" + ", ".join(f"{_quoted(f.name)} {sql_name(f.type)}" for f in type_) + ")"
     if t.is_map(type_):
         return f"MAP({sql_name(type_.key_type)}, {sql_name(type_.item_type)})"
     return str(type_).upper()
+
+
+def is_tuple(type_: pa.DataType) -> bool:
+    """Whether a struct is one without names, as `row(1, 2)` makes it."""
+    return bool(pa.types.is_struct(type_) and len(type_)) and all(
+        f.name == f"element{i}" for i, f in enumerate(type_, 1)
+    )
 
 
 def _quoted(name: str) -> str:

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from sqlengine.expr.far_times import with_far_texts
-from sqlengine.types import INTERVAL, is_image
+from sqlengine.types import INTERVAL, is_image, is_tuple
 
 _TEXT = pa.string()
 
@@ -50,9 +50,11 @@ def to_text(array: pa.Array, timezone: str = "UTC") -> pa.Array:
         return _images(array)
     if t.is_struct(type_):
         columns = [_inner(pc.struct_field(array, i), timezone) for i in range(type_.num_fields)]
-        names = [f"'{f.name}': " for f in type_]
+        unnamed = is_tuple(type_)
+        names = ["" if unnamed else f"'{f.name}': " for f in type_]
+        left, right = "()" if unnamed else "{}"
         rows = zip(*columns, strict=True) if columns else [()] * len(array)
-        texts = ["{" + ", ".join(n + v for n, v in zip(names, row, strict=True)) + "}" for row in rows]
+        texts = [left + ", ".join(n + v for n, v in zip(names, row, strict=True)) + right for row in rows]
         return (
             pc.if_else(array.is_null(), pa.scalar(None, _TEXT), pa.array(texts, _TEXT))
             if array.null_count
@@ -142,7 +144,8 @@ def _kilobytes(size: int) -> str:
 
 def _inner(values: pa.Array, timezone: str) -> list[str]:
     texts = to_text(values, timezone).to_pylist()
-    if pa.types.is_string(values.type):
+    t = pa.types
+    if t.is_string(values.type) or t.is_temporal(values.type) or t.is_interval(values.type) or t.is_binary(values.type):
         return ["NULL" if s is None else _quoted(s) for s in texts]
     return ["NULL" if s is None else s for s in texts]
 

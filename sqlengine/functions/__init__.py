@@ -12,6 +12,7 @@ from sqlengine.functions import (
     images,
     introspection,
     json_changes,
+    json_rows,
     json_text,
     list_lambdas,
     list_sets,
@@ -35,7 +36,7 @@ from sqlengine.functions import (
 
 __all__ = [
     "aggregates", "arithmetic", "bits", "comparison", "dates", "downloads", "encodings", "histograms", "images",
-    "introspection", "json_changes", "json_text", "list_lambdas", "list_sets", "list_shapes", "lists", "maps",
-    "math", "paths", "patterns", "session_values", "strings", "structs", "tables", "time_formats", "time_spans",
-    "urls", "uuids", "vectors", "windows",
+    "introspection", "json_changes", "json_rows", "json_text", "list_lambdas", "list_sets", "list_shapes", "lists",
+    "maps", "math", "paths", "patterns", "session_values", "strings", "structs", "tables", "time_formats",
+    "time_spans", "urls", "uuids", "vectors", "windows",
 ]  # fmt: skip

@@ -20,7 +20,7 @@ from sqlengine.expr.coercion import as_decimal, common_of, fits, is_integer_lite
 from sqlengine.expr.nodes import Call, Expr
 from sqlengine.expr.overloads import Types, by_row
 from sqlengine.expr.registry import NoMatch, scalar
-from sqlengine.functions import bits, moves
+from sqlengine.functions import bits, lists, moves
 from sqlengine.functions.moments import finite_only
 from sqlengine.kernels import decimals
 from sqlengine.settings import Settings
@@ -67,6 +67,8 @@ def _additive(name: str) -> Callable[[Sequence[Expr]], Types]:
         moved = moves.infer(name, args)
         if moved is not None:
             return moved
+        if name == "add" and any(pa.types.is_list(arg.type) for arg in args):
+            return lists.same_lists(args)
         a, b = numbers(args)
         if _in_decimals(a, b):
             x, y = as_decimal(a), as_decimal(b)
@@ -159,6 +161,8 @@ def _arithmetic(name: str, infer: Callable[[Sequence[Expr]], Types], doc: str) -
     def run(call: Call, args: list[Any], rows: int, settings: Settings) -> Any:
         if len(args) == 1:
             return args[0] if name == "add" else _minus(call, args[0])
+        if pa.types.is_list(call.type):
+            return lists.joined_lists(args, rows, call.type)
         if not all(is_number(arg.type) for arg in args):
             return _move(call, args, rows, settings)
         if pa.types.is_decimal(call.type):

@@ -81,14 +81,20 @@ def _clock(value: Any, unit: int, within: int) -> Any:
     return pc.divide(_modulo(_ticks(value), within), unit)
 
 
+def _age_of(value: Any, years: int) -> Any:
+    """The number of a century or millennium: 2000 is in the 20th; -1 is the last before Christ."""
+    year = pc.cast(pc.year(value), INT)
+    after = pc.add(pc.divide(pc.subtract(year, 1), years), 1)
+    return pc.if_else(pc.greater(year, 0), after, pc.subtract(pc.divide(year, years), 1))
+
+
 PARTS: dict[str, Callable[[Any], Any]] = {
     "year": pc.year, "month": pc.month, "day": pc.day, "quarter": pc.quarter, "week": pc.iso_week,
     "isoyear": pc.iso_year, "doy": pc.day_of_year, "dow": lambda x: pc.day_of_week(x, week_start=7),
     "isodow": lambda x: pc.day_of_week(x, count_from_zero=False),
     "yearweek": lambda x: pc.add(pc.multiply(pc.iso_year(x), 100), pc.iso_week(x)),
     "decade": lambda x: _cut(pc.year(x), 10),
-    "century": lambda x: pc.add(_cut(pc.subtract(pc.year(x), 1), 100), 1),
-    "millennium": lambda x: pc.add(_cut(pc.subtract(pc.year(x), 1), 1000), 1),
+    "century": lambda x: _age_of(x, 100), "millennium": lambda x: _age_of(x, 1000),
     "era": lambda x: pc.if_else(pc.greater(pc.year(x), 0), 1, 0),
     "hour": lambda x: _clock(x, 3_600_000_000, DAY), "minute": lambda x: _clock(x, 60_000_000, 3_600_000_000),
     "second": lambda x: _clock(x, 1_000_000, 60_000_000), "millisecond": lambda x: _clock(x, 1_000, 60_000_000),
@@ -106,7 +112,7 @@ def local(value: Any, settings: Settings) -> Any:
     if pa.types.is_timestamp(value.type) and value.type.tz:
         return pc.local_timestamp(pc.cast(value, pa.timestamp("us", settings.timezone)))
     if pa.types.is_timestamp(value.type) and value.type.unit != "us":
-        return pc.cast(value, STAMP, safe=False)
+        return pc.cast(pc.floor_temporal(value, unit="microsecond") if value.type.unit == "ns" else value, STAMP)
     return value
 
 
@@ -118,11 +124,11 @@ def _offset(value: Any, settings: Settings) -> Any:
 def _epoch(value: Any) -> Any:
     if pa.types.is_date(value.type):
         return pc.multiply(pc.cast(pc.cast(value, pa.int32()), DOUBLE), 86400.0)
-    return pc.divide(pc.cast(_ticks(value), DOUBLE), 1e6)
+    return pc.divide(pc.cast(_ticks(value), DOUBLE, safe=False), 1e6)
 
 
 def _julian(value: Any) -> Any:
-    days = pc.divide(pc.cast(_ticks(value), DOUBLE), float(DAY))
+    days = pc.divide(pc.cast(_ticks(value), DOUBLE, safe=False), float(DAY))
     # A day begins at midnight here: 2440588 is the number of 1970-01-01.
     return pc.add(days, 2440588.0)
 
@@ -265,7 +271,9 @@ def _by_unit(
     """A function of a unit and a value where the unit varies by row: once for each unit."""
     result = pa.nulls(len(value), type_)
     for unit in pc.unique(units.drop_null()).to_pylist():
-        mask = pc.fill_null(pc.equal(units, unit), False)
+        mask = pc.and_(pc.fill_null(pc.equal(units, unit), False), value.is_valid())
+        if not pc.any(mask).as_py():
+            continue
         if unit_name(unit) not in (*PARTS, "epoch", "julian"):
             raise DataError(no_part(unit), code="invalid_date_part")
         result = pc.replace_with_mask(result, mask, function(unit_name(unit), value.filter(mask)))

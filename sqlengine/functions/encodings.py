@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import decimal
 import hashlib
 import re
 import string
@@ -20,6 +21,7 @@ from sqlengine.expr.overloads import BLOB, DOUBLE, INT, TEXT, Types, by_row, eac
 from sqlengine.expr.registry import NoMatch, scalar
 from sqlengine.kernels.hashing import hash_columns
 from sqlengine.settings import Settings
+from sqlengine.types import HUGEINT
 
 
 def _text_or_blob(gives: pa.DataType) -> Callable[[Sequence[Expr]], Types]:
@@ -61,14 +63,18 @@ for _name in ("md5", "sha1", "sha256"):
 
 def _hexable(args: Sequence[Expr]) -> Types:
     t = pa.types
+    if len(args) == 1 and args[0].type == HUGEINT:
+        return (HUGEINT,), TEXT
     if len(args) == 1 and (t.is_integer(args[0].type) or t.is_binary(args[0].type)):
         return (args[0].type if t.is_binary(args[0].type) or args[0].type == pa.uint64() else INT,), TEXT
     return takes(TEXT, gives=TEXT)(args)
 
 
-def _digits(value: int | str | bytes, base: str, width: int) -> str:
+def _digits(value: int | decimal.Decimal | str | bytes, base: str, width: int) -> str:
     if isinstance(value, int):
         return format(value % 2**64, base)
+    if isinstance(value, decimal.Decimal):
+        return format(int(value) % 2**128, base)
     return "".join(format(b, f"0{width}{base}") for b in _raw(value))
 
 
@@ -168,9 +174,9 @@ def _format(form: str, *values: Any) -> str:
             auto += not name
             value = shown[at]
             spec = spec or ""
-            grouped = re.fullmatch(r"'(.)'", spec)
+            grouped = re.fullmatch(r"'(.)'|t(.)", spec)
             if grouped:
-                pieces.append(f"{value:,}".replace(",", grouped[1]))
+                pieces.append(f"{value:,}".replace(",", grouped[1] or grouped[2]))
             elif isinstance(value, float) and not spec:
                 pieces.append(repr(value))
             else:
@@ -268,7 +274,12 @@ each_value("parse_formatted_bytes", (TEXT,), pa.uint64(), _unformatted, "The byt
 
 
 def _bar(x: float, low: float, high: float, width: float = 80.0) -> str:
-    share = min(max((x - low) / (high - low), 0.0), 1.0) * width
+    if not 1 <= width <= 1000:
+        raise DataError("a bar is 1 to 1000 characters wide", code="out_of_range")
+    if x != x or low != low or high != high or x <= low:
+        share = 0.0
+    else:
+        share = width if x >= high else (x - low) / (high - low) * width
     eighths = int(share * 8)
     whole, rest = divmod(eighths, 8)
     text = "█" * whole + (" ▏▎▍▌▋▊▉"[rest] if rest else "")

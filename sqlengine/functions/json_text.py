@@ -193,7 +193,7 @@ def _found(
         return by_row(one, args, rows, call.type)
 
 
-def _kind(value: Any) -> str | None:
+def kind_of(value: Any) -> str | None:
     match value:
         case None:
             return "NULL"
@@ -221,7 +221,7 @@ _found(
     "The JSON at a path, no list or object.",
 )
 _found("json_exists", BOOL, lambda v: v is not _MISSING, "Whether there is something at a path.")
-_found("json_type", TEXT, _kind, "The type of JSON.", optional=True)
+_found("json_type", TEXT, kind_of, "The type of JSON.", optional=True)
 _found("json_array_length", pa.uint64(), lambda v: None if v is _MISSING else len(v) if isinstance(v, list) else 0,
        "The number of elements.", optional=True)  # fmt: skip
 _found(
@@ -396,7 +396,7 @@ def _structure(value: Any) -> Any:
         first = kinds[0] if kinds else "NULL"
         same = all(k == first for k in kinds)
         return [first if same else "JSON"]
-    return _kind(value)
+    return kind_of(value)
 
 
 @scalar("json_structure", takes(TEXT, gives=TEXT), "The shape of JSON: keys and types.", category="json")

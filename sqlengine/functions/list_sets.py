@@ -111,7 +111,9 @@ def _list_unique(call: Call, args: list[Any], rows: int, settings: Settings) -> 
 
 
 def _known(value: Any) -> Any:
-    return tuple(map(_known, value)) if isinstance(value, list) else repr(value) if isinstance(value, dict) else value
+    if isinstance(value, list):
+        return tuple(map(_known, value))
+    return repr(value) if isinstance(value, dict) or value != value else value
 
 
 def _has_any(a: list[Any], b: list[Any]) -> bool:

@@ -8,6 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from sqlengine.errors import DataError
 from sqlengine.expr.nodes import Call, Expr
 from sqlengine.expr.overloads import BOOL, INT, TEXT, Types, by_row, constant, is_list
 from sqlengine.expr.registry import NoMatch, scalar
@@ -103,6 +104,8 @@ def _list_select(call: Call, args: list[Any], rows: int, settings: Settings) -> 
         aliases=("array_where",))  # fmt: skip
 def _list_where(call: Call, args: list[Any], rows: int, settings: Settings) -> Any:
     def one(items: list[Any], flags: list[bool | None]) -> list[Any]:
+        if None in flags:
+            raise DataError("the second list of list_where has a NULL", code="invalid_argument", location=call.location)
         return [items[i] if i < len(items) else None for i, keep in enumerate(flags) if keep]
 
     return by_row(one, args, rows, call.type)

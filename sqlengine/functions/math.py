@@ -16,7 +16,7 @@ from sqlengine.expr.coercion import is_number
 from sqlengine.expr.nodes import Call, Expr, Literal
 from sqlengine.expr.overloads import BOOL, DOUBLE, INT, TEXT, Types, by_row, constant, each_value, takes
 from sqlengine.expr.registry import NoMatch, scalar
-from sqlengine.functions.arithmetic import checked, float_remainder, out_of_range
+from sqlengine.functions.arithmetic import checked, out_of_range
 from sqlengine.functions.moves import column
 from sqlengine.kernels import decimals
 from sqlengine.settings import Settings
@@ -141,7 +141,6 @@ def _two_doubles(name: str, function: Callable[[Any, Any], Any], doc: str, alias
 _two_doubles("power", pc.power, "The first to the power of the second.", ("pow",))
 _two_doubles("atan2", pc.atan2, "The angle of the point (second, first).")
 _two_doubles("fdiv", lambda a, b: pc.floor(pc.divide(a, b)), "The quotient rounded down.")
-_two_doubles("fmod", float_remainder, "Remainder of DOUBLEs.")
 each_value("nextafter", (DOUBLE, DOUBLE), DOUBLE, math.nextafter, "The next DOUBLE in a direction.", "math")
 
 
@@ -275,9 +274,9 @@ each_value("factorial", (pa.int32(),), HUGEINT, _factorial, "The product of 1 to
 
 
 def _binomial(n: int, k: int) -> int:
-    if n < 0:
-        raise DataError(f"binom({n}, {k}): the first number is negative", code="out_of_range")
-    return math.comb(n, k) if 0 <= k <= n else 0
+    if n < 0 or k < 0:
+        raise DataError(f"binom({n}, {k}): a number is negative", code="out_of_range")
+    return math.comb(n, k) if k <= n else 0
 
 
 each_value("binom", (pa.int32(), pa.int32()), HUGEINT, _binomial, "How many ways there are to choose k of n.", "math")
@@ -310,7 +309,7 @@ def _one_whole(args: Sequence[Expr]) -> Types:
     if len(args) == 1 and pa.types.is_string(args[0].type):
         return (TEXT,), pa.int64()
     types, type_ = _number(args)
-    if not pa.types.is_integer(type_):
+    if not (pa.types.is_integer(type_) or type_ == HUGEINT):
         raise NoMatch("it takes a whole number")
     return types, pa.int8()
 
@@ -320,7 +319,7 @@ def _bit_count(call: Call, args: list[Any], rows: int, settings: Settings) -> An
     if args[0].type == TEXT:
         return pc.cast(pc.count_substring(args[0], "1"), INT)
     size = 2 ** args[0].type.bit_width
-    return by_row(lambda n: (n % size).bit_count(), args, rows, pa.int8())
+    return by_row(lambda n: (int(n) % size).bit_count(), args, rows, pa.int8())
 
 
 @scalar("pi", lambda args: ([], DOUBLE), "The number pi.", category="math")

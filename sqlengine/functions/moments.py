@@ -53,6 +53,12 @@ def finite_only(run: Run) -> Run:
             ends = found if ends is None else pc.coalesce(ends, found)
         if ends is None:
             return run(call, args, rows, settings)
+        for other in args:  # NULL beside an infinity gives NULL
+            if isinstance(other, pa.Scalar) and not other.is_valid:
+                return pa.scalar(None, call.type)
+            if isinstance(other, pa.Array) and other.null_count:
+                places = pc.if_else(other.is_valid(), pa.arange(0, rows), pa.scalar(None, pa.int64()))
+                ends = ends.take(places)
         if any(isinstance(a, pa.Scalar) and not a.is_valid for a in masked):
             return ends
         result = run(call, masked, rows, settings)

@@ -66,8 +66,11 @@ def _shifted(name: str, a: pa.DataType, b: pa.DataType) -> Types | None:
         return (both, both), INTERVAL
     if t.is_date(a) and t.is_time(b) and name == "add":
         return (a, _TIME), _STAMP
+    if t.is_time(a) and t.is_date(b) and name == "add":
+        return (_TIME, b), _STAMP
     if b == INTERVAL and (t.is_date(a) or t.is_timestamp(a)):
         stamp = _STAMP if t.is_date(a) or not a.tz else pa.timestamp("us", "UTC")
+        stamp = a if a == pa.timestamp("ns") else stamp
         return (stamp, b), stamp
     if b == INTERVAL and t.is_time(a):
         return (_TIME, b), _TIME
@@ -122,6 +125,12 @@ def moved(when: Any, by: pa.Array, sign: int, rows: int, settings: Settings) -> 
         micros = _plus(when.cast(_INT), pc.divide(nanos, 1000), sign)
         whole = pc.floor(pc.divide(micros.cast(pa.float64()), float(_DAY))).cast(_INT)
         return pc.subtract(micros, pc.multiply(whole, _DAY)).cast(type_)
+    if pa.types.is_timestamp(type_) and type_.unit == "ns":
+        numbers = when.cast(_INT)
+        coarse = pc.floor_temporal(when, unit="microsecond").cast(_STAMP)
+        rest = pc.add(pc.subtract(numbers, coarse.cast(pa.timestamp("ns")).cast(_INT)), 0)
+        there = moved(coarse, by, sign, rows, settings).cast(_INT)
+        return pc.add_checked(pc.multiply_checked(there, 1000), rest).cast(type_)
     zone = settings.timezone if type_.tz else None
     if zone not in (None, "UTC"):
         # Months and days count on the calendar of the session's zone; the clock part is exact.

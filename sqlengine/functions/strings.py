@@ -53,7 +53,10 @@ def _measured(args: Sequence[Expr]) -> Types:
     aliases=("len", "char_length", "character_length", "length_grapheme", "array_length"),
 )  # fmt: skip
 def _length(call: Call, args: list[Any], rows: int, settings: Settings) -> Any:
-    if len(args) == 2 and pc.any(pc.not_equal(args[1], 1)).as_py():
+    if len(args) == 2:
+        places = pc.if_else(pc.is_valid(args[1]), 0, pa.scalar(None, INT))  # NULL where the dimension is
+        if not pc.any(pc.and_(pc.is_valid(args[0]), pc.not_equal(args[1], 1))).as_py():
+            return pc.add(list_length(args[0]), places)
         raise DataError("array_length knows the length of dimension 1 only", code="invalid_argument",
                         location=call.location)  # fmt: skip
     if pa.types.is_nested(args[0].type):
@@ -376,8 +379,6 @@ def _jaccard(a: str, b: str) -> float:
 
 
 def _jaro(a: str, b: str) -> float:
-    if not a and not b:
-        return 1.0
     reach = max(max(len(a), len(b)) // 2 - 1, 0)
     used = [False] * len(b)
     first = []
@@ -410,5 +411,14 @@ each_value("levenshtein", _PAIR, INT, levenshtein, "Fewest edits from one text t
 each_value("damerau_levenshtein", _PAIR, INT, damerau_levenshtein, "Fewest edits, exchanges among them.", "text")
 each_value("hamming", _PAIR, INT, _hamming, "Number of different characters.", "text", ("mismatches",))
 each_value("jaccard", _PAIR, DOUBLE, _jaccard, "Shared characters by all characters.", "text")
-each_value("jaro_similarity", _PAIR, DOUBLE, _jaro, "Jaro similarity.", "text")
-each_value("jaro_winkler_similarity", _PAIR, DOUBLE, _jaro_winkler, "Jaro-Winkler similarity.", "text")
+for _name, _function in (("jaro_similarity", _jaro), ("jaro_winkler_similarity", _jaro_winkler)):
+
+    def _alike(call: Call, args: list[Any], rows: int, settings: Settings, function: Any = _function) -> Any:
+        def one(a: str, b: str, least: float = 0.0) -> float:
+            found = float(function(a, b))
+            return found if found >= least else 0.0
+
+        return by_row(one, args, rows, DOUBLE)
+
+    scalar(_name, takes(TEXT, TEXT, DOUBLE, gives=DOUBLE, least=2), "Similarity, 0 below the least that is wanted.",
+           category="text")(_alike)  # fmt: skip

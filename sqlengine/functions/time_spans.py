@@ -70,7 +70,9 @@ def _distance(name: str, aliases: tuple[str, ...], between: Callable[[str, Any, 
             return between(_known_unit(unit_name(unit), _bad_unit), first, last)
         result = pa.nulls(rows, INT)
         for text in pc.unique(args[0].drop_null()).to_pylist():
-            mask = pc.fill_null(pc.equal(args[0], text), False)
+            mask = pc.and_(pc.fill_null(pc.equal(args[0], text), False), pc.and_(first.is_valid(), last.is_valid()))
+            if not pc.any(mask).as_py():
+                continue
             part = between(_known_unit(unit_name(text), _bad_unit), first.filter(mask), last.filter(mask))
             result = pc.replace_with_mask(result, mask, part)
         return result
@@ -385,10 +387,14 @@ def _epoch_in(name: str, divisor: int, factor: int) -> None:
             if pa.types.is_date(value.type):
                 value = pc.cast(value, STAMP)
             elif pa.types.is_timestamp(value.type):
-                value = pc.cast(value, pa.timestamp("us", value.type.tz), safe=False)
+                value = local(value, settings) if not value.type.tz else pc.cast(value, pa.timestamp("us", "UTC"))
             micros = pc.cast(value, INT)
         if factor > 1:
-            return pc.multiply(micros, factor)
+            try:
+                return pc.multiply_checked(micros, factor)
+            except pa.ArrowInvalid:
+                raise DataError("a time is out of the range of nanoseconds", code="out_of_range",
+                                location=call.location) from None  # fmt: skip
         return _floor(pc.add(micros, divisor // 2), divisor) if divisor > 1 else micros
 
 

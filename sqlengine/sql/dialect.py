@@ -44,6 +44,12 @@ class SqlengineDialect(DuckDB):
             k: v for k, v in DuckDBParser.FUNCTION_PARSERS.items() if k in _OWN_SYNTAX
         }
 
+        def _parse_interval_span(self, this: Any, *args: Any, **kwargs: Any) -> Any:
+            """A text with units in it is the whole interval: INTERVAL '1 day 02:03:04'."""
+            if isinstance(this, exp.Literal) and this.is_string and any(c.isalpha() for c in this.name):
+                return self.expression(exp.Interval(this=this))
+            return super()._parse_interval_span(this, *args, **kwargs)
+
         def _parse_join(self, *args: Any, **kwargs: Any) -> Any:
             comma = self._curr is not None and self._curr.token_type is TokenType.COMMA
             join = super()._parse_join(*args, **kwargs)

@@ -30,6 +30,7 @@ from sqlengine.runtime.udf.function import AGGREGATE
 from sqlengine.sql import literals
 from sqlengine.sql.call_time import value_of
 from sqlengine.sql.calls import call_name, innermost_call
+from sqlengine.sql.collations import collated, collation_of
 from sqlengine.sql.lifted_calls import bind_lifted_call
 from sqlengine.sql.named_calls import CLOCKS, bind_named_call, field_of, from_comprehension, from_list
 from sqlengine.sql.scope import Scope
@@ -55,6 +56,7 @@ _BINARY: dict[type[Any], str] = {
     exp.ArrayOverlaps: "list_has_any", exp.ArrayContainedBy: "list_contained_by",
 }  # fmt: skip
 _BITS = {"bit_and", "bit_or"}  # of one argument an aggregate; of two what `&` and `|` are called within
+_PATTERNS = {"like", "ilike", "glob", "is_distinct", "is_not_distinct"}
 _COMPARISONS = {"eq", "ne", "lt", "le", "gt", "ge"}
 _NO_PAREN: dict[type[Any], str] = {
     exp.CurrentDate: "current_date", exp.CurrentTimestamp: "now", exp.CurrentTime: "current_time",
@@ -158,7 +160,8 @@ class ExpressionBinder:
             case exp.Concat():
                 return self.call("concat", [self.bind(a) for a in node.expressions], location)
             case exp.Collate():
-                raise NotSupportedError(f"COLLATE {node.expression.name} is not supported", location=location)
+                collation_of(self, node)
+                return self.bind(node.this)
             case exp.Array():
                 if len(node.expressions) == 1 and isinstance(node.expressions[0], exp.Comprehension):
                     return from_comprehension(self, node.expressions[0])
@@ -247,6 +250,9 @@ class ExpressionBinder:
         if compared is not None:
             return compared
         left, right = self._sides(node)
+        if name in _COMPARISONS or name in _PATTERNS:
+            functions = collation_of(self, node.this, node.expression)
+            left, right = (collated(self, side, functions) for side in (left, right))
         whole = pa.types.is_integer(left.type) and pa.types.is_integer(right.type)
         if name == "divide" and whole and self.binder.context.settings.integer_division:
             name = "int_divide"
@@ -277,7 +283,9 @@ class ExpressionBinder:
         return self.call("is_not_distinct", [value, self.bind(node.expression)], self.text.of(node))
 
     def _between(self, node: exp.Between, location: Location | None) -> Expr:
-        value, low, high = (self.bind(a) for a in (node.this, node.args["low"], node.args["high"]))
+        parts = (node.this, node.args["low"], node.args["high"])
+        functions = collation_of(self, *parts)
+        value, low, high = (collated(self, self.bind(a), functions) for a in parts)
         if node.args.get("symmetric"):
             low, high = self.call("least", [low, high], location), self.call("greatest", [low, high], location)
         # All three are compared in one type, as in DuckDB.

@@ -281,6 +281,10 @@ def _table_function(binder: Binder, node: exp.Table, outer: Scope | None) -> tup
     if user is not None and name not in READERS and find_table_function(name) is None:
         return _generated(binder, call, user, outer, location)
     plain = [a for a in call.args.values() if isinstance(a, exp.Expression)] + list(call.expressions or [])
+    if name in _LISTS_OF_ROWS or (name in ("range", "generate_series") and len(plain) == 3):
+        bound = [binder.expressions(Scope([], outer), f"{name}()").bind(arg) for arg in plain]
+        if name in _LISTS_OF_ROWS or any(pa.types.is_temporal(value.type) for value in bound[:2]):
+            return _of_list(binder, bind_call(name, bound, location=location), name, location)
     options: dict[str, Any] = {}
     args: list[Any] = []
     for arg in plain:
@@ -325,7 +329,21 @@ def _lateral_function(
     if not reads or name not in ("range", "generate_series") or find_scalar(name) is None:
         raise NotSupportedError(f"{name}() in FROM takes constants", location=location)
     value = bind_call(name, bound, location=location)
+    return _of_list(binder, value, name, location)
+
+
+# Scalar functions whose lists of structs are rows in FROM.
+_LISTS_OF_ROWS = frozenset({"json_each", "json_tree"})
+
+
+def _of_list(binder: Binder, value: Expr, name: str, location: Any) -> tuple[p.Plan, Names, str]:
+    """The elements of a list as rows; structs as their fields."""
     if not pa.types.is_list(value.type):
         raise NotSupportedError(f"{name}() of columns in FROM", location=location)
-    plan, names = _elements(binder, value, name, None)
-    return plan, names, name
+    key = binder.keys.make(name)
+    plan = p.Unnest(p.ONE_ROW, ((key, value),))
+    if name not in _LISTS_OF_ROWS:
+        return plan, (name,), name
+    row = ColumnRef(value.type.value_type, key)
+    fields = tuple((binder.keys.make(f.name), field_of(row, f.name, location)) for f in row.type)
+    return p.Project(plan, fields), tuple(f.name for f in row.type), name

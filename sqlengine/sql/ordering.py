@@ -10,6 +10,7 @@ from sqlglot import exp
 from sqlengine.errors import BindError
 from sqlengine.expr.nodes import ColumnRef, Expr, SortKey
 from sqlengine.plan import nodes as p
+from sqlengine.sql.collations import collated, collation_of
 from sqlengine.sql.consumed import check_consumed
 from sqlengine.sql.scope import Column, Scope
 from sqlengine.sql.sort_keys import direction
@@ -48,7 +49,9 @@ def order_items(
             items += [OrderItem(node, place, None, descending, nulls_first) for place in range(len(names))]
             continue
         place = _place(expressions, inner, names, clause)
-        expr = None if place is not None else expressions.bind(inner)
+        expr = None
+        if place is None:
+            expr = collated(expressions, expressions.bind(inner), collation_of(expressions, inner))
         items.append(OrderItem(inner, place, expr, descending, nulls_first))
     return items
 

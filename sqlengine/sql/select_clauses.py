@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from sqlglot import exp
 
 from sqlengine.errors import BindError, ParseError
-from sqlengine.expr.nodes import ColumnRef, Expr, SortKey, WindowCall
+from sqlengine.expr.nodes import ColumnRef, Expr, SortKey, WindowCall, and_all
 from sqlengine.plan import nodes as p
 from sqlengine.sql.consumed import check_consumed
 from sqlengine.sql.from_clause import bind_from, sampled
@@ -20,7 +20,7 @@ from sqlengine.sql.grouping import Grouping
 from sqlengine.sql.ordering import OrderItem, limited, order_items
 from sqlengine.sql.scope import Scope
 from sqlengine.sql.select_level import AGGREGATES, ANY_CALL, NO_CALL, SelectLevel
-from sqlengine.sql.stars import select_items
+from sqlengine.sql.stars import conditions_of_columns, select_items
 
 if TYPE_CHECKING:
     from sqlengine.sql.binder import Binder, Names
@@ -107,7 +107,9 @@ def _where(level: SelectLevel, tree: exp.Select, plan: p.Plan) -> p.Plan:
     where = tree.args.get("where")
     if where is None:
         return plan
-    return p.Filter(plan, level.expressions("WHERE", NO_CALL).boolean(where.this))
+    conditions = conditions_of_columns(level.binder, where.this, level.scope)
+    binder = level.expressions("WHERE", NO_CALL)
+    return p.Filter(plan, and_all([binder.boolean(condition) for condition in conditions]))
 
 
 def _windowed(over: Over, call: WindowCall, tree: exp.Select) -> WindowCall:

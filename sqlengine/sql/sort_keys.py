@@ -8,6 +8,7 @@ from sqlglot import exp
 
 from sqlengine.expr.nodes import Expr, SortKey
 from sqlengine.settings import Settings
+from sqlengine.sql.collations import collated, collation_of
 from sqlengine.sql.consumed import check_consumed
 
 if TYPE_CHECKING:
@@ -18,7 +19,9 @@ def sort_key(expressions: ExpressionBinder, node: exp.Expression, value: Expr | 
     """The key of an `Ordered` node; `value` in place of its expression if that is bound already."""
     check_consumed(node, expressions.text)
     descending, nulls_first = direction(node, expressions.binder.context.settings)
-    return SortKey(expressions.bind(node.this) if value is None else value, descending, nulls_first)
+    value = expressions.bind(node.this) if value is None else value
+    value = collated(expressions, value, collation_of(expressions, node.this))
+    return SortKey(value, descending, nulls_first)
 
 
 def direction(node: exp.Expression, settings: Settings) -> tuple[bool, bool]:

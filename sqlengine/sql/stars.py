@@ -216,6 +216,18 @@ def _expanded(binder: Binder, node: exp.Expression, scope: Scope, alias: str | N
     return items
 
 
+def conditions_of_columns(binder: Binder, node: exp.Expression, scope: Scope) -> list[exp.Expression]:
+    """A condition with COLUMNS(...), once for each column: all must be true."""
+    if node.find(exp.Columns) is None:
+        return [node]
+    parts: list[exp.Expression] = [*node.flatten()] if isinstance(node, exp.And) else [node]  # type: ignore[list-item]
+    found: list[exp.Expression] = []
+    for part in parts:
+        items = _expanded(binder, part, scope, None) if part.find(exp.Columns) is not None else None
+        found += [part] if items is None else [item.node for item in items if item.node is not None]
+    return found
+
+
 def _spread(
     binder: Binder,
     node: exp.Expression,

@@ -146,8 +146,8 @@ def _reserved_word(token: Token, before: Token | None, rest: Sequence[Token]) ->
         return None
     if word in ("BOTH", "LEADING", "TRAILING") and before.token_type is T.L_PAREN:
         return None  # trim(both ...)
-    if before.text.upper() == "EXCLUDE":
-        return None  # of a window's frame
+    if before.text.upper() == "EXCLUDE" or word == "PLACING":
+        return None  # of a window's frame; of overlay(x placing y ...)
     hint = f'write {word} BY, or quote the name: "{token.text}"' if word in ("ORDER", "GROUP") else None
     return token, f"unexpected {shown(token)}", hint or f'quote the name: "{token.text}"'
 

@@ -16,6 +16,7 @@ from sqlengine.expr.coercion import cast_to, common_of
 from sqlengine.expr.nodes import FALSE, TRUE, Case, ColumnRef, Expr, Literal, OuterRef, SortKey, Subquery, and_all
 from sqlengine.expr.registry import bind_aggregate, bind_call
 from sqlengine.plan import nodes as p
+from sqlengine.sql.collations import collated, collation_of
 from sqlengine.sql.consumed import check_consumed
 from sqlengine.tree import transform_up
 from sqlengine.types import sql_name
@@ -89,7 +90,9 @@ def bind_in(binder: ExpressionBinder, node: exp.In) -> Expr:
             same = _compare_rows(binder, "eq", row, other, location)
             found = same if found == FALSE else binder.call("or", [found, same], location)
         return found
-    return binder.call("in", [binder.bind(node.this), *(binder.bind(a) for a in node.expressions)], location)
+    functions = collation_of(binder, node.this, *node.expressions)
+    values = [collated(binder, binder.bind(a), functions) for a in (node.this, *node.expressions)]
+    return binder.call("in", values, location)
 
 
 def bind_comparison(binder: ExpressionBinder, name: str, node: exp.Expression) -> Expr | None:
