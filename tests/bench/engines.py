@@ -1,4 +1,6 @@
-"""How each engine runs one SQL query over Parquet files. An engine is imported only in the process that measures it.
+"""How each engine runs one SQL query over Parquet, CSV and JSON files.
+
+An engine is imported only in the process that measures it.
 
 Each function opens the tables, runs the query and gives the whole answer as an Arrow table.
 """
@@ -9,6 +11,8 @@ import importlib
 import importlib.metadata
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -16,7 +20,7 @@ import pyarrow as pa
 
 @dataclass(frozen=True)
 class Job:
-    """One query: table names with their Parquet files, processors to use, bound on memory in bytes (None: no bound)."""
+    """One query: table names with their files, processors to use, bound on memory in bytes (None: no bound)."""
 
     sql: str
     tables: Mapping[str, str]
@@ -55,14 +59,19 @@ def _duckdb(job: Job) -> pa.Table:
         config["memory_limit"] = f"{job.memory_limit}B"
     with duckdb.connect(config=config) as connection:
         for name, path in job.tables.items():
-            connection.execute(f"create view {name} as from read_parquet('{path}')")
+            connection.execute(f"create view {name} as from '{path}'")
         return connection.execute(job.sql).to_arrow_table()
 
 
 def _polars(job: Job) -> pa.Table:
     import polars
 
-    context = polars.SQLContext({name: polars.scan_parquet(path) for name, path in job.tables.items()})
+    scans: dict[str, Callable[..., Any]] = {
+        ".parquet": polars.scan_parquet,
+        ".csv": partial(polars.scan_csv, try_parse_dates=True),
+        ".jsonl": polars.scan_ndjson,
+    }
+    context = polars.SQLContext({name: scans[Path(path).suffix](path) for name, path in job.tables.items()})
     return context.execute(job.sql, eager=False).collect(engine="streaming").to_arrow()
 
 
@@ -75,7 +84,13 @@ def _datafusion(job: Job) -> pa.Table:
     config = datafusion.SessionConfig().with_target_partitions(job.threads)
     context = datafusion.SessionContext(config, runtime)
     for name, path in job.tables.items():
-        context.register_parquet(name, path)
+        match Path(path).suffix:
+            case ".parquet":
+                context.register_parquet(name, path)
+            case ".csv":
+                context.register_csv(name, path)
+            case _:
+                context.register_json(name, path, file_extension=".jsonl")
     frame = context.sql(job.sql)
     return pa.Table.from_batches(frame.collect(), schema=frame.schema())
 
@@ -83,7 +98,12 @@ def _datafusion(job: Job) -> pa.Table:
 def _daft(job: Job) -> pa.Table:
     import daft
 
-    tables: dict[str, Any] = {name: daft.read_parquet(path) for name, path in job.tables.items()}
+    reads: dict[str, Callable[[str], Any]] = {
+        ".parquet": daft.read_parquet,
+        ".csv": daft.read_csv,
+        ".jsonl": daft.read_json,
+    }
+    tables: dict[str, Any] = {name: reads[Path(path).suffix](path) for name, path in job.tables.items()}
     return daft.sql(job.sql, **tables).to_arrow()
 
 

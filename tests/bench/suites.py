@@ -1,4 +1,4 @@
-"""What is measured: a suite is a set of named queries over Parquet files that it can make."""
+"""What is measured: a suite is a set of named queries over files that it can make."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow.parquet as pq
+
+from tests.bench import analytics as analytics_data
 
 TPCH_TABLES = ("customer", "lineitem", "nation", "orders", "part", "partsupp", "region", "supplier")
 _TPCH_QUERIES = Path(__file__).parents[1] / "tpch" / "queries"
@@ -24,7 +26,10 @@ class Suite:
         """Daft refuses files whose Arrow schema has string views: it reads copies with equal row groups."""
         if engine != "daft":
             return self.tables
-        return {name: str(_without_arrow_schema(Path(path))) for name, path in self.tables.items()}
+        return {
+            name: str(_without_arrow_schema(Path(path))) if path.endswith(".parquet") else path
+            for name, path in self.tables.items()
+        }
 
 
 def tpch(scale: float, data: Path) -> Suite:
@@ -39,6 +44,11 @@ def tpch(scale: float, data: Path) -> Suite:
     return Suite(f"tpch-sf{scale:g}", queries, {name: str(folder / f"{name}.parquet") for name in TPCH_TABLES})
 
 
+def analytics(scale: float, data: Path) -> Suite:
+    """44 queries over tables of up to 10 M rows at scale 1, some of them CSV and JSON."""
+    return Suite(f"analytics-{scale:g}", analytics_data.QUERIES, analytics_data.make(scale, data))
+
+
 def _without_arrow_schema(path: Path) -> Path:
     copy = path.parent / "without-arrow-schema" / path.name
     if not copy.exists():
@@ -51,4 +61,4 @@ def _without_arrow_schema(path: Path) -> Path:
     return copy
 
 
-SUITES = {"tpch": tpch}
+SUITES = {"tpch": tpch, "analytics": analytics}
