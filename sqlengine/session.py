@@ -28,6 +28,7 @@ from sqlengine.formats.stored import store_schema
 from sqlengine.operators.base import Operator
 from sqlengine.optimizer.rules import optimize
 from sqlengine.parameters import Params, bound_parameters
+from sqlengine.physical.coded_keys import with_coded_keys
 from sqlengine.physical.distribute import distribute
 from sqlengine.physical.explain import analyzed_text, logical_text, physical_text
 from sqlengine.physical.explain_memory import explain_measured_memory, explain_memory
@@ -434,7 +435,7 @@ class Session:
 
     def _operators(self, plan: Plan, settings: Settings) -> Operator:
         logical = optimize(decorrelate(plan), settings)
-        return distribute(lower(logical), settings.partitions)
+        return with_coded_keys(distribute(lower(logical), settings.partitions))
 
     def _context(self, timeout: float | None = None, settings: Settings | None = None) -> QueryContext:
         self.check_open()

@@ -65,11 +65,13 @@ class RowTest:
 class ReadLimits:
     """The bounds of a batch while reading: at most `batch_rows` rows and about `batch_bytes` decoded bytes, at least
     one row. `keep(n)` asks for `n` bytes more (or gives them back, below 0) that spare reading the same bytes again
-    between two batches, beyond what `read_floor` tells."""
+    between two batches, beyond what `read_floor` tells. Columns in `coded` may come as dictionaries, which are small
+    beside their batch then."""
 
     batch_rows: int = 131072
     batch_bytes: int = 16 << 20
     keep: Callable[[int], bool] = field(default=lambda n: n <= 0, compare=False)
+    coded: frozenset[str] = frozenset()
 
 
 @runtime_checkable

@@ -35,6 +35,8 @@ from sqlengine.kernels.selection import coded_mask, kept_rows
 _SMALL_SPLIT_BYTES = 1 << 20
 # Of so many batches' bytes the pages may be that are kept from one window to the next, in any case.
 _KEPT_BATCHES = 6
+# The words of a dictionary that is given out with its codes may take this share of a batch.
+_WORDS_SHARE = 4
 _MOST_TEXT = (1 << 31) - (1 << 16)
 ROW_NUMBER = "file_row_number"
 
@@ -227,6 +229,8 @@ class _GroupReader:
         self._window = self._rows
         self._limit = _MOST_TEXT
         self._spare = self._asked = 0
+        self._coded: frozenset[str] = frozenset()
+        self._most_words = 0
 
     def batches(self, columns: Sequence[str], tests: Sequence[RowTest], limits: ReadLimits) -> Iterator[pa.RecordBatch]:
         names = self._schema.names
@@ -234,7 +238,7 @@ class _GroupReader:
         window = max(1, min(limits.batch_rows, int(limits.batch_bytes / max(width, 1.0))))
         # Windows of one size: no small rest.
         window = -(-self._rows // -(-self._rows // window)) if self._rows else 1
-        schema = pa.schema([self._schema.field(name) for name in columns])
+        self._coded, self._most_words = limits.coded, limits.batch_bytes // _WORDS_SHARE
         self._spare = _spare(max(_held(self._layout, self._group, names), default=0), limits)
         low = 0
         while low < self._rows:
@@ -256,7 +260,7 @@ class _GroupReader:
                 for at in range(0, found, limits.batch_rows):
                     yield empty_rows(min(limits.batch_rows, found - at))
             elif len(found[0]):
-                yield from bounded(pa.RecordBatch.from_arrays(found, schema=schema), limits)
+                yield from bounded(pa.RecordBatch.from_arrays(found, names=list(columns)), limits)
 
     def _selected(self, low: int, high: int, columns: Sequence[str], tests: Sequence[RowTest]) -> list[pa.Array] | int:
         """The columns' values in the rows of the window that pass; without columns, the number of these rows."""
@@ -284,9 +288,17 @@ class _GroupReader:
         if not columns:
             return high - low if rows is None else len(rows)
         return [
-            self._plain(name, known[name] if name in known else self._read(name, low, high, rows, False))
+            self._given(name, known[name] if name in known else self._read(name, low, high, rows, name in self._coded))
             for name in columns
         ]
+
+    def _given(self, name: str, array: pa.Array) -> pa.Array:
+        """Codes stay codes where they are welcome and the words are few."""
+        if name in self._coded and pa.types.is_dictionary(array.type):
+            words = array.dictionary
+            if 2 * len(words) <= len(array) and words.nbytes <= self._most_words:
+                return array
+        return self._plain(name, array)
 
     def _plain(self, name: str, array: pa.Array) -> pa.Array:
         if decoded_size(array) > self._limit:

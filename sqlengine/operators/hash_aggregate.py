@@ -24,10 +24,12 @@ import pyarrow as pa
 from sqlengine.expr.nodes import ColumnRef
 from sqlengine.expr.selectivity import group_count, scaled, with_bytes
 from sqlengine.expr.statistics import Stats
+from sqlengine.formats.batches import plain
 from sqlengine.kernels.grouping import GroupTable
 from sqlengine.kernels.selection import product_rows
 from sqlengine.operators.aggregate_spec import AggregateSpec, State, state_fields
 from sqlengine.operators.base import ANY, SINGLE, Batches, Distribution, MemoryNeed, Operator
+from sqlengine.operators.coded_keys import CodedTable
 from sqlengine.runtime.memory import Reservation
 from sqlengine.runtime.partitioned_buffer import PartitionedBuffer
 from sqlengine.runtime.task import Task
@@ -48,11 +50,13 @@ _SMALL_PIECE = 4096
 
 @dataclass(frozen=True)
 class HashAggregate(Operator):
-    """`phase`: partial (rows to states), final (states to results), single (rows to results)."""
+    """`phase`: partial (rows to states), final (states to results), single (rows to results). Keys in `coded` may come
+    as dictionaries."""
 
     keys: tuple[str, ...]
     calls: tuple[AggregateSpec, ...]
     phase: str
+    coded: tuple[str, ...] = ()
 
     def run(self, inputs: Sequence[Batches], task: Task) -> Batches:
         reservation = task.reservation(self)
@@ -96,7 +100,7 @@ class HashAggregate(Operator):
         while start < rows:
             piece = batch.slice(start, step)
             groups = numbers.slice(0, piece.num_rows)
-            arrays = [piece.column(key) for key in self.keys]
+            arrays = [plain(piece.column(key), self.schema.field(key).type) for key in self.keys]
             for call in self.calls:
                 state = State(call)
                 state.update(piece, groups, piece.num_rows, complete=True)
@@ -185,7 +189,11 @@ class _Groups:
         self._types = [operator.schema.field(key).type for key in operator.keys]
         self._texts = [key for key, type_ in zip(operator.keys, self._types, strict=True) if not _is_fixed(type_)]
         self._state_fields = [field for call in operator.calls for field in state_fields(call)]
-        self._table = GroupTable(self._types) if self._types else None
+        self._table: GroupTable | CodedTable | None = None
+        if operator.coded:
+            self._table = CodedTable(self._types, [operator.keys.index(key) for key in operator.coded])
+        elif self._types:
+            self._table = GroupTable(self._types)
         self._reserved = 0
         self._start()
 

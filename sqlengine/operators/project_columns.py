@@ -23,6 +23,7 @@ from sqlengine.settings import Settings
 @dataclass(frozen=True)
 class ProjectColumns(Operator):
     columns: tuple[tuple[str, Expr], ...]
+    coded: bool = False  # columns that are passed on may be dictionaries instead of what the schema says
 
     def run(self, inputs: Sequence[Batches], task: Task) -> Batches:
         passes_only = all(isinstance(e, ColumnRef) for _, e in self.columns)
@@ -45,6 +46,8 @@ class ProjectColumns(Operator):
         if not arrays:
             # A batch of no columns loses its row count when built from arrays; count(*) still needs it.
             return empty_rows(rows)
+        if self.coded:
+            return pa.RecordBatch.from_arrays(arrays, names=self.schema.names)
         return pa.RecordBatch.from_arrays(arrays, schema=self.schema)
 
     def memory(self, inputs: Sequence[Stats], settings: Settings) -> MemoryNeed:

@@ -34,7 +34,8 @@ _SLOW_BATCH = 256 << 10
 
 @dataclass(frozen=True)
 class ScanSplits(Operator):
-    """`columns` pairs the source's names with the keys given out (in `schema` order, filter-only columns last)."""
+    """`columns` pairs the source's names with the keys given out (in `schema` order, filter-only columns last). Keys in
+    `coded` may come as dictionaries instead of what the schema says: who reads them has agreed."""
 
     source: Source
     name: str
@@ -42,6 +43,7 @@ class ScanSplits(Operator):
     filters: tuple[Expr, ...] = ()
     bounds: tuple[Bounds, ...] = ()
     limit: int | None = None
+    coded: frozenset[str] = frozenset()
 
     def run(self, inputs: Sequence[Batches], task: Task) -> Batches:
         parts = [part for predicate in self.filters for part in conjuncts(predicate)]
@@ -91,8 +93,9 @@ class ScanSplits(Operator):
             kept += n
             return True
 
-        limits = ReadLimits(task.settings.batch_rows, size, keep)
         needed = {key for part in others for key in columns_of(part)}
+        coded = frozenset(name for name, key in self.columns if key in self.coded - needed)
+        limits = ReadLimits(task.settings.batch_rows, size, keep, coded)
         read = [(name, key) for name, key in self.columns if key in needed or key in self.schema.names]
         if selective is None:
             read += [(name, key) for name, key in self.columns if (name, key) not in read and name in _tested(tests)]
@@ -104,7 +107,10 @@ class ScanSplits(Operator):
             stream = self.source.read(split, names, self.bounds, limits)
         for raw in stream:
             task.cancel.check()
-            batch = pa.RecordBatch.from_arrays(raw.columns, schema=schema) if read else raw
+            if coded:
+                batch = pa.RecordBatch.from_arrays(raw.columns, names=schema.names)
+            else:
+                batch = pa.RecordBatch.from_arrays(raw.columns, schema=schema) if read else raw
             for test in tests:
                 keys = [schema.names[names.index(name)] for name in test.columns]
                 asked = pa.RecordBatch.from_arrays([batch.column(key) for key in keys], names=list(test.columns))
