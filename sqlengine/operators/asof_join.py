@@ -12,8 +12,9 @@ between the first and the last match of a left batch. Output is in the sorted or
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -44,13 +45,11 @@ class AsofJoin(Operator):
     def run(self, inputs: Sequence[Batches], task: Task) -> Batches:
         down = self.comparison in ("le", "lt")
         reservation = task.reservation(self)
-        sides = []
-        for child, keys, by in zip(
-            self.inputs, (self.left_keys, self.right_keys), (self.left_by, self.right_by), strict=True
-        ):
-            order = (*(SortColumn(key) for key in keys), SortColumn(by, descending=down))
-            sides.append(SortedRuns(child.schema, order, reservation, task.spill, task.settings, "AsofJoin"))
-        left, right = sides
+        # What the right side needs to be merged: the left one shall not take it.
+        kept = sort_need(Stats(0, 0), task.settings).floor
+        kept = kept if reservation.try_grow(kept) else 0
+        right = self._runs(1, self.right_keys, self.right_by, down, task)
+        left = self._runs(0, self.left_keys, self.left_by, down, task, right.spill)
         try:
             for batch in inputs[1]:
                 task.cancel.check()
@@ -62,12 +61,34 @@ class AsofJoin(Operator):
                 task.cancel.check()
                 left.add(batch)
             sought = (*(SortColumn(key) for key in self.right_keys), SortColumn(self.right_by, descending=down))
-            yield from self._merged(left.merged(), without_repeats(right.merged(), sought), down, task)
+            ordered = left.merged()
+            first = next(ordered, None)  # before the right side opens its runs, which may go to disk for it
+            if first is None:
+                return
+            reservation.shrink(kept)
+            kept = 0
+            yield from self._merged(chain([first], ordered), without_repeats(right.merged(), sought), down, task)
         finally:
             metrics = task.metrics(self)
-            for side in sides:
+            for side in (left, right):
                 metrics.spilled_bytes += side.spilled_bytes
                 side.close()
+            reservation.shrink(kept)
+
+    def _runs(
+        self,
+        side: int,
+        keys: tuple[str, ...],
+        by: str,
+        down: bool,
+        task: Task,
+        make_room: Callable[[], int] | None = None,
+    ) -> SortedRuns:
+        order = (*(SortColumn(key) for key in keys), SortColumn(by, descending=down))
+        return SortedRuns(
+            self.inputs[side].schema, order, task.reservation(self), task.spill, task.settings, "AsofJoin",
+            make_room=make_room,
+        )  # fmt: skip
 
     def _merged(self, left: Batches, right: Batches, down: bool, task: Task) -> Batches:
         window = _Window(right, (*self.right_keys, self.right_by), down, len(self.right_keys))
@@ -99,8 +120,9 @@ class AsofJoin(Operator):
         return pa.RecordBatch.from_arrays(columns, schema=self.schema)
 
     def memory(self, inputs: Sequence[Stats], settings: Settings) -> MemoryNeed:
-        size = inputs[0].bytes + inputs[1].bytes
-        return sort_need(Stats(inputs[0].rows + inputs[1].rows, size), settings)
+        sides = [sort_need(stats, settings) for stats in inputs]
+        ideal = sum(need.ideal or need.floor for need in sides)
+        return MemoryNeed(sum(need.floor for need in sides), ideal, True, "rows of both sides to sort, twice")
 
     def needs(self) -> Sequence[Distribution]:
         if not self.left_keys:

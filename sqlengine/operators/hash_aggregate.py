@@ -157,7 +157,7 @@ class HashAggregate(Operator):
         return pa.schema([*keys, *(field for call in self.calls for field in state_fields(call))])
 
     def memory(self, inputs: Sequence[Stats], settings: Settings) -> MemoryNeed:
-        floor = 6 * settings.batch_bytes if self.keys else settings.batch_bytes
+        floor = (6 if self.keys else 4) * settings.batch_bytes
         width = 48 + 24 * len(self.keys) + 24 * len(self.calls)
         ideal = floor + int(self.stats(inputs).rows * width) if self.keys else floor
         return MemoryNeed(floor, ideal, bool(self.keys), "a table of groups with their states")

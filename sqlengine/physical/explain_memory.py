@@ -90,7 +90,7 @@ def explain_measured_memory(
         "weight_at_start": predicted.weight,
         "predicted_peak_rss": predicted.peak,
         "peak_rss": peaks.rss,
-        "predicted_reserved": predicted.peak - predicted.weight,
+        "predicted_reserved": predicted.reserved,
         "reserved": peaks.reserved,
         "unattributed": peaks.unattributed,
         "predicted_spill": predicted.spill,
@@ -102,7 +102,7 @@ def explain_measured_memory(
         [
             ["", "predicted", "measured"],
             ["resident", format_bytes(predicted.peak), f"{format_bytes(peaks.rss)} of {format_bytes(predicted.limit)}"],
-            ["reserved", format_bytes(predicted.peak - predicted.weight), format_bytes(peaks.reserved)],
+            ["reserved", format_bytes(predicted.reserved), format_bytes(peaks.reserved)],
             ["unattributed", "", format_bytes(max(0, peaks.unattributed))],
             ["spilled", format_bytes(predicted.spill), format_bytes(spilled)],
         ]
@@ -152,6 +152,7 @@ def forecast_document(found: MemoryForecast, least: int | None) -> dict[str, Any
         "operators_share": found.capacity,
         "floor": found.floor,
         "predicted_peak_rss": found.peak,
+        "predicted_reserved": found.reserved,
         "predicted_spill": found.spill,
         "threads": found.settings.threads,
         "batch_bytes": found.settings.batch_bytes,
@@ -166,7 +167,8 @@ def _head(found: MemoryForecast, least: int | None) -> list[str]:
         f"verdict: {verdict_text(found, least)}",
         f"memory_limit {_megabytes(found.limit)}: {format_bytes(found.weight)} before the query, "
         f"operators share {format_bytes(found.capacity)}, the rest is a margin",
-        f"predicted peak {format_bytes(found.peak)} resident, spill {format_bytes(found.spill)} on disk{needed}",
+        f"predicted peak {format_bytes(found.peak)} resident, {format_bytes(found.reserved)} reserved, "
+        f"spill {format_bytes(found.spill)} on disk{needed}",
         f"threads {settings.threads}, batches of {format_bytes(settings.batch_bytes)}, "
         f"{settings.partitions} partitions; floor {format_bytes(found.floor)}",
     ]

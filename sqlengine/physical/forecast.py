@@ -8,6 +8,8 @@ it will be. The floors are therefore the very numbers that admit the query; ever
 2. What finished stages left is in memory until its reader is done; the stage's own output grows beside it.
 3. When all this is more than operators share, everybody who can spill has an equal part. Who wants more writes its
    rows.
+4. What is resident is less than what is reserved: a floor is for the largest batches that there may be, and few rows or
+   narrow ones make smaller batches.
 """
 
 from __future__ import annotations
@@ -18,9 +20,12 @@ from dataclasses import dataclass, replace
 from sqlengine.expr.statistics import Stats
 from sqlengine.operators.base import MemoryNeed, Operator
 from sqlengine.operators.exchange import Exchange, HeldPlan, StageInput
+from sqlengine.operators.filter_rows import FilterRows
 from sqlengine.operators.hash_aggregate import HashAggregate
 from sqlengine.operators.hash_join import HashJoin
+from sqlengine.operators.project_columns import ProjectColumns
 from sqlengine.operators.recursive_union import RecursiveUnion
+from sqlengine.operators.scan_splits import ScanSplits
 from sqlengine.physical.adapt import adapt
 from sqlengine.physical.fit import Fitted, Needs, fit, pipeline, resolved, units, width
 from sqlengine.physical.shared_tables import with_room_for_tables
@@ -30,6 +35,9 @@ from sqlengine.settings import Settings
 
 # Rows on disk are compressed to about this share of their bytes in memory.
 _ON_DISK = 0.5
+# What becomes resident beside the operators' bytes: code and objects of a first query, slack of the allocators.
+_FIRST_QUERY, _SLACK = 10 << 20, 1.1
+_LEAST_BATCH = 4 << 10
 
 Planner = Callable[[Settings], Operator]
 
@@ -54,7 +62,7 @@ class OperatorForecast:
 @dataclass(frozen=True)
 class StageForecast:
     """`held`: what earlier stages left in memory; `output`: what this one leaves (0 for the result); `peak`: of the
-    pool."""
+    pool; `resident`: what of it the stage's rows will fill."""
 
     title: str
     tasks: int
@@ -65,6 +73,7 @@ class StageForecast:
     output: int
     output_spill: int
     peak: int
+    resident: int
     fits: bool
 
     @property
@@ -88,8 +97,14 @@ class MemoryForecast:
 
     @property
     def peak(self) -> int:
-        """Of the process's RSS, as far as anything the engine knows of is concerned."""
-        return self.weight + max(stage.peak for stage in self.stages)
+        """Of the process's RSS."""
+        resident = max(stage.resident for stage in self.stages)
+        return min(self.limit, self.weight + _FIRST_QUERY + int(resident * _SLACK)) if self.limit > self.weight else 0
+
+    @property
+    def reserved(self) -> int:
+        """Of the pool that operators share."""
+        return max(stage.peak for stage in self.stages)
 
     @property
     def spill(self) -> int:
@@ -186,7 +201,8 @@ def _changed(
 
 @dataclass(frozen=True)
 class _Want:
-    """An operator in a stage: its need per task, how many tasks at once hold it and how many there are in all."""
+    """An operator in a stage: its need per task, how many tasks at once hold it and how many there are in all.
+    `in_use`: what of the floors of all of them its rows fill."""
 
     operator: Operator
     depth: int
@@ -195,6 +211,7 @@ class _Want:
     tables: int  # that exist at the same time: one, where all tasks share it
     data: float  # bytes that go to disk in all if it spills
     source: str
+    in_use: int
 
 
 def _stage(
@@ -222,10 +239,13 @@ def _stage(
     crowded = total + standing > room
     operators = []
     taken = fixed
+    in_use = 0
     for want, extra in zip(wants, extras, strict=True):
         spill = 0
+        in_use += want.in_use
         if crowded and want.need.spills and extra > share * want.tables:
             spill = int(want.data * _ON_DISK)
+            in_use += want.need.floor * want.tasks - want.in_use
             extra = share * want.tables
         taken += extra if want.need.spills else 0
         floor = want.need.floor * want.tasks
@@ -238,9 +258,12 @@ def _stage(
         )  # fmt: skip
     kept = min(output, share * tasks) if crowded else output
     peak = min(capacity, fitted.floor + taken + kept + standing)
+    if seam is not None:
+        in_use += _in_use(seam, needs.of(seam, fitted.settings), needs, fitted.settings, tasks) * tasks
+    resident = min(peak, in_use + taken + kept + standing)
     return StageForecast(
         title, tasks, fitted.settings.batch_bytes, tuple(operators), fitted.floor, standing, output,
-        int((output - kept) * _ON_DISK), peak, fitted.fits,
+        int((output - kept) * _ON_DISK), peak, resident, fitted.fits,
     )  # fmt: skip
 
 
@@ -270,7 +293,8 @@ def _wants(root: Operator, needs: Needs, fitted: Fitted, tasks: int, depth: int)
         source = (whole[-1] if whole else needs.stats(operator)).origin
         if shared:
             source = whole[1].origin
-        found.append(_Want(operator, depth, need, tasks, 1 if shared else tasks, data, source))
+        in_use = _in_use(operator, need, needs, settings, tasks) * tasks
+        found.append(_Want(operator, depth, need, tasks, 1 if shared else tasks, data, source, in_use))
         if isinstance(operator, Exchange):
             child = operator.inputs[0]
             found.extend(_wants(child, needs, fitted, width(child, settings.threads), depth + 1))
@@ -282,6 +306,39 @@ def _wants(root: Operator, needs: Needs, fitted: Fitted, tasks: int, depth: int)
 
     visit(root, depth)
     return found
+
+
+def _in_use(operator: Operator, need: MemoryNeed, needs: Needs, settings: Settings, tasks: int) -> int:
+    """What of the floor of one task is filled as long as the operator does not spill: a batch of each stream."""
+    size = _batch(operator, needs, settings, tasks)
+    if isinstance(operator, ScanSplits):
+        decoded = operator.source.stats([name for name, _ in operator.columns])
+        smaller = replace(settings, batch_bytes=max(_LEAST_BATCH, int(_largest(decoded, settings, tasks))))
+        return min(need.floor, operator.memory([], smaller).floor)
+    return min(need.floor, int(size + sum(_batch(child, needs, settings, tasks) for child in operator.inputs)))
+
+
+def _batch(operator: Operator, needs: Needs, settings: Settings, tasks: int) -> float:
+    """Bytes of the batches that an operator gives out."""
+    stats = needs.stats(operator)
+    largest = _largest(stats, settings, tasks)
+    match operator:
+        case ScanSplits():
+            before = operator.source.stats([name for name, _ in operator.columns])
+            batches = before.bytes / max(1.0, _largest(before, settings, tasks))
+        case FilterRows() | ProjectColumns() | HashJoin():
+            # One for each batch that comes in.
+            source = operator.inputs[0]
+            batches = needs.stats(source).bytes / max(1.0, _batch(source, needs, settings, tasks))
+        case _:
+            return largest
+    return min(largest, stats.bytes / max(1.0, batches))
+
+
+def _largest(stats: Stats, settings: Settings, tasks: int) -> float:
+    """Bytes of the largest batches that these rows make."""
+    width = stats.bytes / max(1.0, stats.rows)
+    return min(float(settings.batch_bytes), settings.batch_rows * width, stats.bytes / tasks)
 
 
 def _part(stats: Stats, parts: int) -> Stats:

@@ -8,13 +8,14 @@
 
 Held while filling: the rows, their keys, and 20 bytes a row to sort; two blocks while a run is written. While merging:
 a block of each open run with its keys, and the rows given out. A block is a quarter of a batch, or one row: with wide
-rows fewer runs are open. Worst case: two open runs must fit, so a row may take about a fifth of what the sort gets; a
+rows fewer runs are open; with its keys it takes at most two batches, so that two runs can be open within ten. Worst
+case: two open runs must fit, so a row may take about a fifth of what the sort gets; a
 wider one is a MemoryLimitError that says so. Source: Knuth, "The Art of Computer Programming" 3, section 5.4.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -31,6 +32,7 @@ from sqlengine.settings import Settings, format_bytes
 
 _SORT_BYTES = 20  # an item and a number per row while sorting
 _MOST_OPEN = 128
+_MERGE_BYTES = 32  # a place and the objects per row of an open block
 _GATHER_ROWS, _GATHER_BYTES = 4096, 128 << 10  # smaller batches are brought together before their keys are encoded
 
 
@@ -57,7 +59,8 @@ class _Run:
 
 class SortedRuns:
     """Filled with `add`, then read once with `merged`; rows with equal keys keep the order in which they came. With a
-    `limit` only that many first rows are wanted."""
+    `limit` only that many first rows are wanted. `make_room`: asked for bytes when there is nothing left to write here;
+    gives how many it freed."""
 
     def __init__(
         self,
@@ -68,6 +71,7 @@ class SortedRuns:
         settings: Settings,
         owner: str,
         limit: int | None = None,
+        make_room: Callable[[], int] | None = None,
     ) -> None:
         assert by, "an order has at least one column"
         self.schema = schema
@@ -77,6 +81,8 @@ class SortedRuns:
         self._settings = settings
         self._owner = owner
         self._limit = limit
+        self._make_room = make_room
+        self._gather = min(_GATHER_BYTES, settings.batch_bytes)
         self._small: list[pa.RecordBatch] = []
         self._small_bytes = 0
         self._small_rows = 0
@@ -88,13 +94,13 @@ class SortedRuns:
         self.spilled_bytes = 0
 
     def add(self, batch: pa.RecordBatch) -> None:
-        if batch.num_rows < _GATHER_ROWS and batch.nbytes < _GATHER_BYTES:
+        if batch.num_rows < _GATHER_ROWS and batch.nbytes < self._gather:
             size = batch.nbytes + 1024
             if self._reserve(size):
                 self._small.append(compact(batch))
                 self._small_bytes += size
                 self._small_rows += batch.num_rows
-                if self._small_bytes < _GATHER_BYTES and self._small_rows < _GATHER_ROWS:
+                if self._small_bytes < self._gather and self._small_rows < _GATHER_ROWS:
                     return
                 batch = self._joined_small()
             else:
@@ -122,6 +128,8 @@ class SortedRuns:
                 continue
             if self._chunks:
                 self._write_run()
+                pieces.append(piece)
+            elif self._make_room is not None and self._make_room():
                 pieces.append(piece)
             elif piece.num_rows > 1:
                 half = piece.num_rows // 2
@@ -157,6 +165,12 @@ class SortedRuns:
         if not self._reservation.try_grow(size):
             return False
         self._held += size
+        return True
+
+    def _reserve_or_make_room(self, size: int) -> bool:
+        while not self._reserve(size):
+            if self._make_room is None or not self._make_room():
+                return False
         return True
 
     def _release(self, size: int) -> None:
@@ -201,9 +215,21 @@ class SortedRuns:
             yield gather_rows(sources, self.schema, here, there)
             low = high
 
+    def spill(self) -> int:
+        """Write what is in memory to disk; bytes freed."""
+        before = self._held
+        self._flush_small()
+        self._write_run()
+        return before - self._held
+
     def _write_run(self) -> None:
         if not self._chunks:
             return
+        rows = sum(held.batch.num_rows for held in self._chunks)
+        size = sum(held.batch.nbytes for held in self._chunks)
+        keys = sum(self._key_bytes(held.batch) for held in self._chunks)
+        share = size / (size + keys + _MERGE_BYTES * rows)
+        self._block = min(self._block, max(1, int(2 * self._settings.batch_bytes * share)))
         self._runs.append(self._run(self._sorted(self._block)))
         self._forget()
 
@@ -219,7 +245,7 @@ class SortedRuns:
             widest = 0
             for batch in batches:
                 blocks.append(file.append(batch))
-                widest = max(widest, batch.nbytes + self._key_bytes(batch) + 32 * batch.num_rows)
+                widest = max(widest, batch.nbytes + self._key_bytes(batch) + _MERGE_BYTES * batch.num_rows)
             file.finish()
         except BaseException:
             file.delete()
@@ -265,11 +291,14 @@ class SortedRuns:
         """How many of the first runs may be open at once; what they take is reserved."""
         widest = max(run.widest for run in self._runs)
         # What is given out, what is joined to it, and a block being read or written.
-        if not self._reserve(2 * max(self._settings.batch_bytes, widest)):
+        if not self._reserve_or_make_room(2 * max(self._settings.batch_bytes, widest)):
             self._too_wide(widest)
         most = min(len(self._runs), self._settings.merge_fan_in or _MOST_OPEN)
         count = 0
-        while count < most and self._reserve(self._runs[count].widest):
+        while count < most and (
+            self._reserve(self._runs[count].widest)
+            or (count < 2 and self._reserve_or_make_room(self._runs[count].widest))
+        ):
             count += 1
         if count < min(2, most):
             self._too_wide(widest)
