@@ -39,6 +39,7 @@ from sqlengine.settings import format_bytes
 log = logging.getLogger("sqlengine")
 _IN_FLIGHT = 2  # tasks for each slot
 _POLL = 0.2
+_PAUSE = 0.25  # seconds before a lost task runs again, four times as long at each further loss
 _FACTS_AGE = 1.0  # seconds for which the list of nodes is believed
 _GRACE = 2.0  # seconds that cancelled tasks get before their workers are killed
 _NOBODY = 60.0  # seconds without a node before the query ends
@@ -131,7 +132,8 @@ class Scheduler:
             ready = sum(1 for number in left if number in stage.outputs)
             window = max(1, _IN_FLIGHT * self._facts.slots)
             for number in left:
-                if len(flying) + (0 if ordered is None else ready) >= window:
+                # The first one is what the consumer waits for: it starts however much is done behind it.
+                if len(flying) + (0 if ordered is None else ready) >= window and number != left[0]:
                     break
                 if number in stage.outputs or number in flying:
                     continue
@@ -176,6 +178,9 @@ class Scheduler:
                 f"unit {number} of {stage.title} was lost {attempt - 1} times", code="task_lost",
                 hint="SET task_attempts allows more; the nodes' logs say why workers die",
             )  # fmt: skip
+        if attempt > 1 and time.monotonic() < stage.not_before.get(number, 0.0):
+            self.context.cancel.wait(_POLL)  # a node may be dead before the cluster knows it
+            return False
         stage.runs[number] = attempt
         if attempt > 1:
             self.rerun[stage.number] = self.rerun.get(stage.number, 0) + 1
@@ -267,6 +272,7 @@ class Scheduler:
             return
         except _GONE as error:
             log.warning("a task of %s is lost: %s", stage.title, type(error).__name__)
+            stage.not_before[unit.number] = time.monotonic() + _PAUSE * 4 ** (attempt - 1)
             self._forget_dead()
             return
         except ray.exceptions.TaskCancelledError:
@@ -283,6 +289,7 @@ class Scheduler:
                 return
             raise report.error
         if report.lost is not None:
+            stage.runs[unit.number] -= 1  # it could not begin; how often inputs are made again is bounded by theirs
             self.forget(report.lost)
             return
         if report.index is None:

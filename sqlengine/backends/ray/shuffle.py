@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 from array import array
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -161,19 +161,26 @@ class PieceReader:
         self.local_bytes = 0
         self.remote_bytes = 0
 
-    def read(self, pieces: Sequence[Piece], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
-        """The rows of the pieces in their order, as batches of a good size. Raises OutputLost."""
+    def read(
+        self, pieces: Sequence[Piece], schema: pa.Schema, keep: Callable[[pa.RecordBatch], pa.RecordBatch] | None = None
+    ) -> Iterator[pa.RecordBatch]:
+        """The rows of the pieces in their order (of each block what `keep` leaves), as batches of a good size. Raises
+        OutputLost."""
         small: list[pa.RecordBatch] = []
         rows = size = 0
         good = self._settings.batch_bytes // 2
-        for data, block in self._blocks(pieces):
+        for data, _ in self._blocks(pieces):
             batch = read_block(data, schema)
-            if small and (size + block.bytes > 2 * good or rows + block.rows > self._settings.batch_rows):
+            if keep is not None:
+                batch = keep(batch)
+                if not batch.num_rows:
+                    continue
+            if small and (size + batch.nbytes > 2 * good or rows + batch.num_rows > self._settings.batch_rows):
                 yield _joined(small)
                 small, rows, size = [], 0, 0
             small.append(batch)
-            rows += block.rows
-            size += block.bytes
+            rows += batch.num_rows
+            size += batch.nbytes
             if size >= good or not schema.names:
                 yield _joined(small) if schema.names else batch
                 small, rows, size = [], 0, 0

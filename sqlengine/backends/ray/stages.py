@@ -33,6 +33,7 @@ class RayStage:
     resources: dict[str, float]
     outputs: dict[int, UnitOutput] = field(default_factory=dict)
     runs: dict[int, int] = field(default_factory=dict)  # how often each unit has been started
+    not_before: dict[int, float] = field(default_factory=dict)  # when a lost unit may run again
     memory: dict[int, int] = field(default_factory=dict)  # of units that were given more than the others
     parts: Callable[[UnitOutput, int], list[Piece]] | None = None  # of a range exchange: what a partition reads
     summaries: dict[int, Mapping[str, KeyRange]] = field(default_factory=dict)

@@ -21,6 +21,7 @@ from sqlengine.physical.fit import pipeline
 _TOGETHER_BYTES = 128 << 20
 _UNITS_PER_SLOT = 4  # of a scan, so that a slow one does not keep the others waiting and a lost one costs little
 _SMALL_SHARE = 8 << 20  # bytes of splits that are not worth a task of their own
+_SMALL_PARTITIONS = 1 << 20  # bytes of partitions that are not worth one
 T = TypeVar("T")
 
 
@@ -133,7 +134,7 @@ def _by_partition(
             for number in range(count):
                 sizes[number] += output.index.bytes(number)
     # Never fewer tasks than slots for rows that are worth it.
-    target = max(1, min(most_bytes, max(sum(sizes) // max(1, slots), 1 << 20)))
+    target = max(1, min(most_bytes, max(sum(sizes) // max(1, slots), _SMALL_PARTITIONS)))
     found: list[Unit] = []
     first: int | None = None
     last = held = 0

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import time
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -102,25 +102,26 @@ class FragmentInputs:
             stage, schema = next((s, schema) for name, s, schema in self._fragment.held if name == operator.name)
             return self._reader.read(self._pieces[stage], schema)
         assert isinstance(operator, StageInput)
-        stream = self._reader.read(self._pieces[operator.stage], operator.schema)
-        return self._within(stream, operator) if operator.given.kind == "range" else stream
+        keep = self._within(operator) if operator.given.kind == "range" else None
+        return self._reader.read(self._pieces[operator.stage], operator.schema, keep)
 
-    def _within(self, stream: Batches, operator: StageInput) -> Batches:
-        """Of blocks that reach beyond the range of the unit, the rows within it."""
+    def _within(self, operator: StageInput) -> Callable[[pa.RecordBatch], pa.RecordBatch] | None:
+        """A function from a block, which is in order, to its rows within the range of the unit."""
         by, data = next((by, data) for stage, by, data in self._fragment.ranges if stage == operator.stage)
         bounds = pa.ipc.open_stream(data).read_all().combine_chunks().to_batches()
         if not bounds:
-            yield from stream
-            return
-        limits = sort_keys(bounds[0], by)
+            return None
+        limits, count = sort_keys(bounds[0], by), bounds[0].num_rows
         assert self._unit.partitions is not None
         first, last = self._unit.partitions
-        for batch in stream:
+
+        def keep(batch: pa.RecordBatch) -> pa.RecordBatch:
             keys = sort_keys(batch, by)
             low = keys.lower_bound(limits, first - 1) if first else 0
-            high = keys.lower_bound(limits, last) if last < bounds[0].num_rows else batch.num_rows
-            if high > low:
-                yield batch.slice(low, high - low)
+            high = keys.lower_bound(limits, last) if last < count else batch.num_rows
+            return batch.slice(low, max(0, high - low))
+
+        return keep
 
 
 @dataclass(frozen=True)
