@@ -179,6 +179,8 @@ def _run(run: Running, statement: s.Statement) -> Relation:
                 return copy_to(run, statement)
         case s.LoadFunctions() | s.CreateFunction():
             return _load_functions(run, statement)
+        case s.AlterFunction():
+            return _alter_function(run, statement)
     with session.catalog.writing:
         match statement:
             case s.CreateTable():
@@ -264,6 +266,21 @@ def _load_functions(run: Running, statement: s.LoadFunctions | s.CreateFunction)
             functions.create(statement.name, statement.source, options, statement.replace)
     except (InterfaceError, FileError) as error:
         raise type(error)(error.message, code=error.code, hint=error.hint, location=statement.place) from error
+    return run.status()
+
+
+def _alter_function(run: Running, statement: s.AlterFunction) -> Relation:
+    refuse_if_safe(run.session.current, "changing functions", statement.place)
+    functions = run.session.user_functions
+    values = {name: _setting_value(run, tree) for name, tree in statement.options}
+    try:
+        if statement.new_name:
+            functions.rename(statement.name, statement.new_name)
+        else:
+            functions.change(statement.name, values | dict.fromkeys(statement.reset))
+    except InterfaceError as error:
+        error.location = statement.place
+        raise
     return run.status()
 
 
@@ -402,6 +419,8 @@ def _create_macro(run: Running, statement: s.CreateMacro) -> Relation:
 
 def _drop(run: Running, statement: s.DropObject) -> Relation:
     catalog = run.session.catalog
+    if statement.kind == "macro" and run.session.user_functions.remove(statement.name):
+        return run.status()
     if statement.kind in ("macro", "macro table"):
         if not catalog.remove_macro(statement.name, statement.kind == "macro table") and not statement.if_exists:
             raise catalog.missing(statement.kind, statement.name, statement.place)

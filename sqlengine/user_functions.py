@@ -7,6 +7,7 @@ import importlib.util
 import sys
 from collections.abc import Callable
 from dataclasses import fields, replace
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from sqlengine.errors import FileError, InterfaceError
 from sqlengine.expr.registry import find_aggregate, find_lifted, find_scalar
 from sqlengine.runtime.udf.function import UdfOptions, UserFunction
 from sqlengine.udf import Function, define
+
+PLUGINS = "sqlengine.udfs"  # the group of entry points
 
 
 class UserFunctions:
@@ -34,7 +37,7 @@ class UserFunctions:
             definition = define(target, settings.pop("kind", "row"), name=name, **settings)
         if name is not None:
             definition = replace(definition, name=name.lower())
-        if any(find(definition.name) is not None for find in (find_scalar, find_aggregate, find_lifted)):
+        if _is_built_in(definition.name):
             raise InterfaceError(
                 f"{definition.name}() is built in",
                 code="function_exists",
@@ -58,18 +61,36 @@ class UserFunctions:
         """Change an option of a registered function, `udf.NAME.OPTION`; None gives the default back."""
         _, _, rest = setting.partition(".")
         name, _, option = rest.rpartition(".")
+        self.change(name, {option.lower(): value})
+
+    def change(self, name: str, values: dict[str, Any]) -> None:
+        """Change options of a registered function, all or none; None gives a default back."""
+        function = self._known(name)
+        known = {item.name for item in fields(UdfOptions)}
+        back = {key: getattr(UdfOptions(), key) for key, value in values.items() if value is None and key in known}
+        given = {key: value for key, value in values.items() if key not in back}
+        options = replace(function.options, **back).with_values(given)
+        self._functions[function.name] = replace(function, options=options)
+
+    def rename(self, name: str, new_name: str) -> None:
+        function = self._known(name)
+        if new_name.lower() in self._functions or _is_built_in(new_name):
+            raise InterfaceError(f"function {new_name} exists already", code="function_exists")
+        del self._functions[function.name]
+        self._functions[new_name.lower()] = replace(function, name=new_name.lower())
+
+    def remove(self, name: str) -> bool:
+        """Whether there was one of that name."""
+        return self._functions.pop(name.lower(), None) is not None
+
+    def _known(self, name: str) -> UserFunction:
         function = self._functions.get(name.lower())
         if function is None:
             known = ", ".join(sorted(self._functions)) or "none is registered"
             raise InterfaceError(
                 f'there is no user function "{name}"', code="function_not_found", hint=f"user functions: {known}"
             )
-        option = option.lower()
-        if value is None and option in {item.name for item in fields(UdfOptions)}:
-            changed = replace(function.options, **{option: getattr(UdfOptions(), option)})
-        else:
-            changed = function.options.with_values({option: value})
-        self._functions[function.name] = replace(function, options=changed)
+        return function
 
     def create(self, name: str, source: str, options: dict[str, Any], over: bool) -> None:
         """CREATE FUNCTION: `source` is `file.py:function` or `module:function`; types from its hints, or given as
@@ -81,13 +102,29 @@ class UserFunctions:
         self.add(_offered(source), name, **options)
 
     def load(self, place: str) -> list[str]:
-        """Register what a file (`udfs/text.py`, `text.py:name`) or a module (`package.module:name`) offers; names."""
+        """Register what a file (`udfs/text.py`, `text.py:name`), a module (`package.module:name`) or an installed
+        plugin (the name of an entry point of the group `sqlengine.udfs`) offers; their names."""
+        place = _plugin(place) or place
         if ":" in place[2:]:
             return [self.add(_offered(place)).name]
         offered = _functions_of(_module(place))
         if not offered:
             raise InterfaceError(f"{place} has no function made with @udf", code="function_not_found")
         return [self.add(value).name for value in offered.values()]
+
+
+def _is_built_in(name: str) -> bool:
+    return any(find(name.lower()) is not None for find in (find_scalar, find_aggregate, find_lifted))
+
+
+def _plugin(name: str) -> str | None:
+    """What an entry point of that name stands for: `package.module` or `package.module:name`."""
+    if not name.replace("-", "_").replace(".", "_").isidentifier():
+        return None
+    for found in entry_points(group=PLUGINS):
+        if found.name == name:
+            return found.value
+    return None
 
 
 def _offered(place: str) -> Callable[..., Any]:
@@ -141,4 +178,9 @@ def _import_module(name: str) -> Any:
     try:
         return importlib.import_module(name)
     except ImportError as error:
-        raise InterfaceError(f"module {name} cannot be imported: {error}", code="udf_load") from error
+        plugins = ", ".join(sorted(found.name for found in entry_points(group=PLUGINS)))
+        raise InterfaceError(
+            f"module {name} cannot be imported: {error}",
+            code="udf_load",
+            hint="a file ends in .py" + (f"; installed plugins: {plugins}" if plugins else ""),
+        ) from error

@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from sqlengine.errors import UDFError
+from sqlengine.errors import DownloadError, UDFError
 from sqlengine.runtime.memory import Reservation
 from sqlengine.runtime.task import Task
 from sqlengine.runtime.udf.calls import Failure, Outcome
@@ -346,6 +346,8 @@ class Calling:
         given = ", ".join(short(a[row].as_py()) for a in batch.args)
         message = f"{name}({given}) at row {batch.first + row + 1} of its input: {failure.message}"
         if self._options.on_error == "raise":
+            if isinstance(failure.error, DownloadError):  # of url_upload: it says all there is
+                raise failure.error
             size = sum(a.slice(row, 1).nbytes for a in batch.args)
             text = f"{message} ({format_bytes(size)} in)"
             if failure.trace:

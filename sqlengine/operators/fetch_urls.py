@@ -224,7 +224,7 @@ def _blobs(bodies: Sequence[bytes | bytearray | None]) -> pa.Array:
     if len(bodies) == 1 and bodies[0] is not None:
         offsets = pa.py_buffer(pa.array([0, len(bodies[0])], pa.int32()).buffers()[1])
         return pa.Array.from_buffers(pa.binary(), 1, [None, offsets, pa.py_buffer(bodies[0])])
-    return pa.array([None if b is None else memoryview(b) for b in bodies], pa.binary())
+    return pa.array(bodies, pa.binary())  # not memoryviews: Arrow never lets go of them
 
 
 def _structs(results: Sequence[Fetched | None]) -> pa.Array:

@@ -182,20 +182,54 @@ def _function(reader: TokenReader, head: dict[str, Any]) -> s.Statement:
         raise NotSupportedError("functions are written in python", location=reader.place)
     reader.expect("AS")
     source = reader.string("file.py:function")
+    options = _options(reader) if reader.accept("WITH") else ()
+    return s.CreateFunction(head["name"], source, options, head["replace"], head["place"])
+
+
+def _options(reader: TokenReader) -> tuple[tuple[str, object], ...]:
+    """(name = value, ...)"""
     options: list[tuple[str, object]] = []
+    reader.expect("(")
+    while not reader.accept(")"):
+        options.append(_option(reader))
+        if reader.word() != ")":
+            reader.expect(",")
+    return tuple(options)
+
+
+def _option(reader: TokenReader) -> tuple[str, object]:
+    name = reader.name("an option").lower()
+    reader.accept("=")
+    return name, reader.expression()
+
+
+def _alter_function(reader: TokenReader) -> s.Statement:
+    reader.expect("FUNCTION")
+    place = reader.place
+    name = reader.name("a function")
+    if reader.accept("RENAME", "TO"):
+        return s.AlterFunction(name, new_name=reader.name("the new name"), place=place)
     if reader.accept("WITH"):
-        reader.expect("(")
-        while not reader.accept(")"):
-            name = reader.name("an option").lower()
-            reader.accept("=")
-            options.append((name, reader.expression()))
-            if reader.word() != ")":
-                reader.expect(",")
-    return s.CreateFunction(head["name"], source, tuple(options), head["replace"], head["place"])
+        return s.AlterFunction(name, _options(reader), place=place)
+    if reader.accept("SET"):
+        if reader.word() == "(":
+            return s.AlterFunction(name, _options(reader), place=place)
+        options = [_option(reader)]
+        while reader.accept(","):
+            options.append(_option(reader))
+        return s.AlterFunction(name, tuple(options), place=place)
+    if reader.accept("RESET"):
+        reset = [reader.name("an option").lower()]
+        while reader.accept(","):
+            reset.append(reader.name("an option").lower())
+        return s.AlterFunction(name, reset=tuple(reset), place=place)
+    raise reader.error("expected SET, WITH, RESET or RENAME TO")
 
 
 def alter_table(reader: TokenReader) -> s.Statement:
     """What follows ALTER."""
+    if reader.word() == "FUNCTION":
+        return _alter_function(reader)
     if reader.word() != "TABLE":
         raise NotSupportedError(f"ALTER {reader.word()} is not supported", location=reader.place)
     reader.expect("TABLE")

@@ -268,6 +268,18 @@ class CreateFunction(Statement):
     place: Location | None = None
 
 
+@dataclass(frozen=True)
+class AlterFunction(Statement):
+    """ALTER FUNCTION name SET option = value | WITH (...) | RESET option | RENAME TO name; `reset`: options that get
+    their default back."""
+
+    name: str
+    options: tuple[tuple[str, object], ...] = ()
+    reset: tuple[str, ...] = ()
+    new_name: str = ""
+    place: Location | None = None
+
+
 def is_query(statement: Statement) -> bool:
     """Whether a statement gives rows lazily; the others run when they are met."""
     return isinstance(statement, SelectRows)

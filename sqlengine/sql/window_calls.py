@@ -12,6 +12,7 @@ from sqlengine.errors import BindError, Location, NotSupportedError, ParseError
 from sqlengine.expr.coercion import cast_to
 from sqlengine.expr.nodes import Expr, Frame, Literal, SortKey, WindowCall
 from sqlengine.expr.registry import bind_call, bind_window
+from sqlengine.runtime.udf.function import AGGREGATE
 from sqlengine.sql.aggregate_calls import arguments
 from sqlengine.sql.calls import call_name, take_apart
 from sqlengine.sql.consumed import check_consumed
@@ -41,6 +42,11 @@ def bind_window_call(level: SelectLevel, node: exp.Window) -> WindowCall:
     order_node = window.args.get("order")
     order = tuple(_order_key(within, o) for o in order_node.expressions) if order_node is not None else ()
     frame = _frame(window.args.get("spec"), within, order, location)
+    if (user := level.binder.context.find_function(name)) is not None and user.kind == AGGREGATE:
+        raise NotSupportedError(
+            f"{name}() is a user aggregate, it cannot stand before OVER",
+            hint=f"compute it by group and join: JOIN (SELECT k, {name}(...) FROM t GROUP BY k)", location=location,
+        )  # fmt: skip
     call = bind_window(
         name, args, partition_by=partition, order_by=order, frame=frame, distinct=parts.distinct, filter=condition,
         ignore_nulls=parts.ignore_nulls, arg_order=arg_order, location=location,

@@ -33,6 +33,18 @@ class Handler(BaseHTTPRequestHandler):
 
     do_HEAD = do_GET
 
+    def do_PUT(self) -> None:
+        """Stored below /put; of `flaky` the first two are refused."""
+        self.server.seen[self.path] += 1
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        if not self.path.startswith("/put/"):
+            self._head(404, 0)
+        elif self.path == "/put/flaky" and self.server.seen[self.path] < 3:
+            self._head(503, 0)
+        else:
+            self.server.stored[self.path] = (body, self.headers.get("X-Kind"))
+            self._head(201, 0)
+
     def _head(self, status: int, length: int | None, **headers: str) -> None:
         self.send_response(status)
         if length is not None:
@@ -135,6 +147,7 @@ class Server(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Handler)
         self.lock = threading.Lock()
         self.seen: Counter[str] = Counter()
+        self.stored: dict[str, tuple[bytes, str | None]] = {}
         self.running = self.most = 0
         self.released = threading.Event()
         self.url = f"http://127.0.0.1:{self.server_address[1]}"

@@ -26,7 +26,7 @@ from sqlengine.runtime.fetch.options import FetchOptions
 from sqlengine.runtime.fetch.window import Dropped, Hosts
 
 _PIECE = 64 << 10
-_AGAIN = frozenset({408, 425, 429, 500, 502, 503, 504})
+AGAIN = frozenset({408, 425, 429, 500, 502, 503, 504})
 _MOVED = frozenset({301, 302, 303, 307, 308})
 _STORES = frozenset({"s3", "gs", "gcs", "az", "abfs", "abfss"})
 
@@ -149,10 +149,7 @@ class Fetcher:
     def _store(self, url: str) -> tuple[Any, str]:
         parts = urllib.parse.urlsplit(url)
         key = (parts.scheme, parts.netloc)
-        try:
-            store, path = pafs.FileSystem.from_uri(url)
-        except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as error:
-            raise Refused(f"{parts.scheme}: {error}", False) from None
+        store, path = store_of(url)
         return self._stores.setdefault(key, store), path
 
     def _from_store(
@@ -227,8 +224,8 @@ class Fetcher:
             parts = urllib.parse.urlsplit(url)
             if parts.scheme not in ("http", "https") or parts.scheme not in self._options.schemes:
                 raise Refused(f"redirected to scheme {parts.scheme or 'none'}, which is not allowed", False)
-            self._check_network(parts.hostname or "")
-            auth = _credentials(parts)
+            check_network(parts.hostname or "", self._options)
+            auth = credentials(parts)
             target = urllib.parse.urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], *parts[2:4], ""))
             with self._hosts.connection(parts.netloc.rpartition("@")[2], self._cancel, room.is_first):
                 try:
@@ -240,7 +237,7 @@ class Fetcher:
                 except urllib3.exceptions.LocationParseError:
                     raise Refused("the URL is malformed", False) from None
                 except (urllib3.exceptions.HTTPError, OSError) as error:
-                    raise Refused(_reason(error), True) from None
+                    raise Refused(reason(error), True) from None
                 try:
                     moved = response.status in _MOVED and response.headers.get("Location")
                     if not moved:
@@ -271,8 +268,8 @@ class Fetcher:
         packed = (response.headers.get("Content-Encoding") or "identity").lower() != "identity"
         length = int(announced) if announced is not None and announced.isdigit() else None
         if status >= 400:
-            wait = _retry_after(response.headers.get("Retry-After"))
-            raise Refused(f"status {status}", status in _AGAIN, status, wait)
+            wait = retry_after(response.headers.get("Retry-After"))
+            raise Refused(f"status {status}", status in AGAIN, status, wait)
         if only_info:
             result.size = length
             return result
@@ -302,26 +299,36 @@ class Fetcher:
             except urllib3.exceptions.DecodeError as error:
                 raise Refused(f"its encoding is broken: {error}", False, status) from None
             except (urllib3.exceptions.HTTPError, OSError) as error:
-                raise Refused(_reason(error), True, status) from None
+                raise Refused(reason(error), True, status) from None
             if not piece:
                 return
             yield piece
 
-    def _check_network(self, host: str) -> None:
-        """With download.allow_private_networks = false: no host that resolves to this machine or an inner network."""
-        if self._options.allow_private_networks:
-            return
-        try:
-            found = {item[4][0] for item in socket.getaddrinfo(host, None)}
-        except OSError as error:
-            raise Refused(f"its host is not found: {error}", True) from None
-        for address in found:
-            if not ipaddress.ip_address(str(address).partition("%")[0]).is_global:
-                raise Refused("its host is in a private network (download.allow_private_networks)", False)
-
     def close(self) -> None:
         if self._http is not None:
             self._http.clear()
+
+
+def store_of(url: str) -> tuple[Any, str]:
+    """Arrow's file system of an object store, and the path in it."""
+    try:
+        store, path = pafs.FileSystem.from_uri(url)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as error:
+        raise Refused(f"{urllib.parse.urlsplit(url).scheme}: {error}", False) from None
+    return store, path
+
+
+def check_network(host: str, options: FetchOptions) -> None:
+    """With download.allow_private_networks = false: no host that resolves to this machine or an inner network."""
+    if options.allow_private_networks:
+        return
+    try:
+        found = {item[4][0] for item in socket.getaddrinfo(host, None)}
+    except OSError as error:
+        raise Refused(f"its host is not found: {error}", True) from None
+    for address in found:
+        if not ipaddress.ip_address(str(address).partition("%")[0]).is_global:
+            raise Refused("its host is in a private network (download.allow_private_networks)", False)
 
 
 def _filled(length: int, pieces: Iterator[bytes], status: int) -> bytearray:
@@ -337,14 +344,14 @@ def _filled(length: int, pieces: Iterator[bytes], status: int) -> bytearray:
     return body
 
 
-def _credentials(parts: urllib.parse.SplitResult) -> dict[str, str]:
+def credentials(parts: urllib.parse.SplitResult) -> dict[str, str]:
     if parts.username is None:
         return {}
     pair = f"{urllib.parse.unquote(parts.username)}:{urllib.parse.unquote(parts.password or '')}"
     return {"Authorization": "Basic " + base64.b64encode(pair.encode()).decode()}
 
 
-def _retry_after(text: str | None) -> float | None:
+def retry_after(text: str | None) -> float | None:
     """Seconds, given as a number or a date."""
     if not text:
         return None
@@ -356,7 +363,7 @@ def _retry_after(text: str | None) -> float | None:
         return None
 
 
-def _reason(error: BaseException) -> str:
+def reason(error: BaseException) -> str:
     """What went wrong, in words; the text of urllib3's own errors holds the URL, which may hold secrets."""
     names = {
         "ConnectTimeoutError": "no connection in time",

@@ -230,6 +230,8 @@ def _raised_inside(error: BaseException) -> bool:
 
 
 def _raised(error: BaseException, row: int | None, before: pa.Array | None = None) -> Failure:
+    if isinstance(error, Error):
+        return Failure("raised", error.message, row, "", error, before)
     return Failure(
         "raised", f"{type(error).__name__}: {short(str(error), 200)}", row, trimmed_traceback(error), error, before
     )

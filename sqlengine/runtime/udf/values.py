@@ -62,6 +62,8 @@ def from_python(values: Sequence[Any], type_: pa.DataType, function: str) -> pa.
     copied."""
     if len(values) == 1 and (whole := _uncopied(values[0], type_)) is not None:
         return whole
+    if type_ == pa.binary():  # Arrow never lets go of a memoryview
+        values = [bytes(v) if isinstance(v, memoryview) else v for v in values]
     try:
         return pa.array(values, type_)
     except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, OverflowError, TypeError, ValueError):
