@@ -86,7 +86,7 @@ class _Held:
         if more > 0:
             if must:
                 self._reservation.grow(more)
-            elif not self._reservation.try_grow(more):
+            elif not self._reservation.try_grow_first(more):
                 return False
             self.reserved += more
         self.side.add(batch)

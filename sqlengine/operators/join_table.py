@@ -19,6 +19,7 @@ from sqlengine.expr.nodes import Expr, columns_of
 from sqlengine.kernels.joining import JoinTable
 from sqlengine.kernels.row_chunks import Rows, all_rows
 from sqlengine.kernels.selection import has_repeats, row_flags
+from sqlengine.runtime.allocators import release_free_memory
 from sqlengine.settings import Settings
 
 # Kinds by what they give, from the probe's side.
@@ -28,6 +29,7 @@ PROBE_FLAGS = frozenset({"probe_outer", "full", "probe_semi", "probe_anti", "mar
 _WITH_UNMATCHED = frozenset({"probe_outer", "full", "single"})
 # Batches in flight while probing: one of probe rows, the numbers of pairs, and the columns gathered for them.
 _WORKING_BATCHES = 3
+_LARGE_TABLE = 4 << 20
 
 
 @dataclass(frozen=True)
@@ -119,6 +121,8 @@ class BuildSide:
 
     def finish(self) -> None:
         """No more rows: make the table ready for probing."""
+        if self.table.table_bytes(self.table.rows) > _LARGE_TABLE:
+            release_free_memory()  # the table is not made by Arrow's allocator
         self.table.finish(self.shape.kind in BUILD_ROWS)
 
     def keys(self, batch: pa.RecordBatch) -> list[pa.Array]:

@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 from sqlengine.errors import MemoryLimitError
-from sqlengine.runtime.allocators import hold_freed_memory, release_free_memory
+from sqlengine.runtime.allocators import release_free_memory
 from sqlengine.runtime.cancel import Cancel
 from sqlengine.runtime.events import record_event
 from sqlengine.runtime.memory import MemoryPool, holders_table
@@ -131,7 +131,8 @@ class MemoryGuard:
             peaks.reserved = max(peaks.reserved, pool.used)
             peaks.unattributed = max(peaks.unattributed, unattributed)
         level = pressure_of(rss, self.limit)
-        if level >= Pressure.RELEASE and time.monotonic() - self._released > _RELEASE_PAUSE:
+        pause = _RELEASE_PAUSE if level < Pressure.SLOW else 0.0
+        if level >= Pressure.RELEASE and time.monotonic() - self._released > pause:
             release_free_memory()
             self._released = time.monotonic()
         self._enter(level, rss)
@@ -144,7 +145,6 @@ class MemoryGuard:
         before, self.level = self.level, level
         if level == before:
             return
-        hold_freed_memory(level < Pressure.RELEASE)
         self.pool.slow = level >= Pressure.SLOW
         if level > max(before, Pressure.RELEASE):
             text = f"resident memory {format_bytes(rss)} of {format_bytes(self.limit)}: {level.name.lower()}"

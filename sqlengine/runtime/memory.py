@@ -27,12 +27,16 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from sqlengine.errors import MemoryLimitError, SpillError
+from sqlengine.runtime.allocators import release_free_memory
 from sqlengine.runtime.cancel import Cancel
 from sqlengine.settings import format_bytes
 
 log = logging.getLogger("sqlengine")
 # Rounds of a tenth of a second in which no pipeline runs and nothing can be evicted, before waiting is an error.
 _IDLE_WAITS = 30
+_ALL = 1 << 60
+# At least this part of the capacity is evicted at once.
+_EVICTED_SHARE = 16
 
 
 @dataclass(frozen=True)
@@ -59,9 +63,9 @@ class MemoryPool:
         self._freed = threading.Condition(self._lock)
         self._queue: deque[object] = deque()
         self._tasks: set[TaskMemory] = set()
-        self._evictable: dict[object, Callable[[], int]] = {}
+        self._evictable: dict[object, Callable[[int], int]] = {}
         self._floors = 0  # of admitted tasks
-        self._sharing = 0  # reservations above their floor that can spill
+        self._sharing = 0  # reservations above their floor that can spill, apart from those that may be evicted
         self._unspillable = 0  # bytes above floors that cannot
 
     @property
@@ -124,10 +128,11 @@ class MemoryPool:
             if raised:
                 self._freed.notify_all()
 
-    def evict(self) -> bool:
-        """Write one finished stage output to disk (what is being read stays); false when there is none in memory."""
+    def evict(self, wanted: int = _ALL) -> bool:
+        """Write a finished stage output, or `wanted` bytes of it, to disk (what is being read stays); false when there
+        is none in memory."""
         with self._lock:
-            return self._evict()
+            return self._evict(wanted)
 
     def largest_query(self) -> Cancel | None:
         """The cancellation of the query that has most reserved."""
@@ -138,9 +143,9 @@ class MemoryPool:
                     sizes[task.query] = sizes.get(task.query, 0) + task.floor + sum(r.size for r in task.open)
         return max(sizes, key=lambda query: sizes[query], default=None)
 
-    def register_evictable(self, owner: object, evict: Callable[[], int]) -> None:
-        """`evict()` frees memory that no running task uses (finished stage outputs) and returns the bytes; called
-        when a task would otherwise have to wait."""
+    def register_evictable(self, owner: object, evict: Callable[[int], int]) -> None:
+        """`evict(wanted)` frees about so many bytes that no running task uses (finished stage outputs) and returns how
+        many; called when a task would otherwise have to wait."""
         with self._lock:
             self._evictable[owner] = evict
 
@@ -156,14 +161,16 @@ class MemoryPool:
             ]
         return sorted(found, key=lambda holder: -holder.bytes)
 
-    def _evict(self) -> bool:
+    def _evict(self, wanted: int = _ALL) -> bool:
         """Called with the lock held once; it is free while files are written, so that running tasks go on."""
         candidates = list(self._evictable.values())
         self._lock.release()
         try:
             for evict in candidates:
                 try:
-                    if evict():
+                    if evict(wanted):
+                        # Whoever asked may take the memory from another allocator.
+                        release_free_memory()
                         return True
                 except SpillError as error:
                     # The disk is the problem of the query that spills, not of the one that waits here.
@@ -227,6 +234,7 @@ class Reservation:
         self.spills = spills
         self.size = 0
         self.peak = 0
+        self._counted = False  # among those that share what is above the floors
 
     def try_grow(self, n: int) -> bool:
         """Take `n` more bytes if the floor, or the pool and this reservation's fair share, allow it. Never blocks."""
@@ -240,10 +248,11 @@ class Reservation:
                     return False
                 if self.spills:
                     # Floors, and what cannot spill, are spoken for; those above their floor share the rest.
-                    sharing = pool._sharing + (0 if above else 1)
+                    sharing = pool._sharing + (not self._counted)
                     if wanted * sharing > pool.ceiling - pool._floors - pool._unspillable:
                         return False
                     pool._sharing = sharing
+                    self._counted = True
                 else:
                     pool._unspillable += extra
                 pool._take(extra)
@@ -267,9 +276,22 @@ class Reservation:
             hint="raise memory_limit, or lower threads, batch_rows or batch_bytes",
         )
 
-    def evict_others(self) -> bool:
-        """Write one finished stage to disk; false when there is none in memory."""
-        return self._pool.evict()
+    def evict_others(self, wanted: int = _ALL) -> bool:
+        """Write one finished stage to disk, or some of it; false when there is none in memory."""
+        return self._pool.evict(wanted)
+
+    def try_grow_first(self, n: int) -> bool:
+        """As `try_grow`, but finished stages give way: for whoever would else write more than they hold."""
+        while not self.try_grow(n):
+            if not self._pool.evict(max(n, self._pool.capacity // _EVICTED_SHARE)):
+                return False
+        return True
+
+    def settle(self) -> None:
+        """What is held may be evicted from now on, so it takes no share from those who work."""
+        with self._pool._lock:
+            self._pool._sharing -= self._counted
+            self._counted = False
 
     def try_resize(self, n: int) -> bool:
         if n >= self.size:
@@ -286,8 +308,9 @@ class Reservation:
             still = max(0, self.size - self.floor)
             if not self.spills:
                 pool._unspillable -= above - still
-            elif above and not still:
+            elif self._counted and not still:
                 pool._sharing -= 1
+                self._counted = False
             pool._give(above - still)
 
     @contextmanager

@@ -186,6 +186,10 @@ class PartitionedBuffer:
         for number in range(self.partitions):
             self._gather(number)
 
+    def settle(self) -> None:
+        """From now on somebody may spill the partitions who needs the memory."""
+        self._reservation.settle()
+
     def rows(self, number: int) -> int:
         return self._rows[number]
 

@@ -149,15 +149,17 @@ class RowStore:
     def finish(self) -> None:
         """No more rows will come; from now on the pool may push the rows to disk."""
         self._gather()
+        self._reservation.settle()
         self.pool.register_evictable(self._holdings.key, partial(_evict, weakref.ref(self)))
 
-    def spill(self) -> int:
-        """Write to disk what is in memory; bytes freed. Readers that have a chunk keep it."""
+    def spill(self, wanted: int | None = None) -> int:
+        """Write to disk what is in memory, or the last rows of it until `wanted` bytes are freed; how many. Readers
+        that have a chunk keep it."""
         freed = 0
         with self._lock:
-            for chunk in self.chunks:
+            for chunk in self.chunks if wanted is None else reversed(self.chunks):
                 batch = chunk.batch
-                if batch is not None:
+                if batch is not None and (wanted is None or freed < wanted):
                     chunk.block = self._write(batch)
                     chunk.batch = None
                     self._reservation.shrink(chunk.bytes + _OBJECTS)
@@ -183,6 +185,6 @@ class RowStore:
         self._finalizer()
 
 
-def _evict(store: weakref.ref[RowStore]) -> int:
+def _evict(store: weakref.ref[RowStore], wanted: int) -> int:
     found = store()
-    return 0 if found is None else found.spill()
+    return 0 if found is None else found.spill(wanted)

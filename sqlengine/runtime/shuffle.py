@@ -64,16 +64,20 @@ class Shuffle:
     def finish(self, give_up: Callable[[], int] | None = None) -> None:
         """All writers are done; from now on the pool may evict: the rows, then what `give_up` frees."""
         self._give_up = give_up
+        for buffer in self._buffers:
+            buffer.settle()
         self._pool.register_evictable(self, self.spill)
 
-    def spill(self) -> int:
-        """Push to disk what is in memory of the partitions that nobody reads now; bytes freed. Any thread may call it
-        once the shuffle is finished."""
+    def spill(self, wanted: int) -> int:
+        """Push to disk what is in memory of the partitions that nobody reads now, the last ones first, until so many
+        bytes are freed; how many. Any thread may call it once the shuffle is finished."""
+        freed = 0
         with self._lock:
-            idle = [number for number, readers in enumerate(self._readers) if not readers]
             if self._closed:
                 return 0
-            freed = sum(buffer.spill_partition(number) for buffer in self._buffers for number in idle)
+            for number in reversed(range(self.partitions)):
+                if freed < wanted and not self._readers[number]:
+                    freed += sum(buffer.spill_partition(number) for buffer in self._buffers)
         return freed or (self._give_up() if self._give_up is not None else 0)
 
     def rows(self, partition: int) -> int:

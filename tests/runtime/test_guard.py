@@ -71,7 +71,7 @@ def test_what_nobody_reserved_lowers_the_ceiling_and_comes_back() -> None:
 def test_pressure_slows_evicts_and_is_told() -> None:
     machine = Machine()
     written = []
-    machine.pool.register_evictable("stage", lambda: written.append(1) or (1 if len(written) == 1 else 0))
+    machine.pool.register_evictable("stage", lambda wanted: written.append(1) or (1 if len(written) == 1 else 0))
     number = memory_events()[-1].number if memory_events() else 0
     with machine.guard.watching(Cancel()):
         machine.becomes(270 * MB)

@@ -106,10 +106,10 @@ def test_a_waiting_task_evicts_finished_outputs_but_not_through_an_error():
     output = pool.admit("stage", 0).reservation("Exchange", 0, True)
     assert output.try_grow(8)
 
-    def full_disk():
+    def full_disk(wanted):
         raise SpillError("disk full")
 
-    def evict():
+    def evict(wanted):
         size = output.size
         output.shrink(size)
         return size
@@ -118,6 +118,31 @@ def test_a_waiting_task_evicts_finished_outputs_but_not_through_an_error():
     pool.register_evictable("b", evict)
     pool.admit("next", 5).close()
     assert output.size == 0
+
+
+def test_finished_outputs_take_no_share_and_give_way_piece_by_piece():
+    pool = MemoryPool(160)
+    output = pool.admit("stage", 0).reservation("Exchange", 0, True)
+    join = pool.admit("join", 0).reservation("HashJoin", 0, True)
+    assert output.try_grow(120)
+    assert not join.try_grow(90)
+    output.settle()
+    asked = []
+
+    def evict(wanted):
+        asked.append(wanted)
+        before = output.size
+        output.shrink(30)
+        return before - output.size
+
+    pool.register_evictable("stage", evict)
+    assert not join.try_grow(90)
+    assert join.try_grow_first(90) and asked == [90, 90] and output.size == 60
+    assert not join.try_grow_first(71) and output.size == 0  # more than there is
+    assert join.try_grow(70)
+    join.shrink(160)
+    output.shrink(0)
+    assert pool.used == 0 and output.try_grow(80) and not join.try_grow(90)
 
 
 NESTED = pa.record_batch(
