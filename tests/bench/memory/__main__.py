@@ -2,7 +2,8 @@
 
 Each run is a process of its own; the resident memory of its tree is sampled and the kernel's high-water mark of the
 process is read at its end. The answer is compared with that of DuckDB without a limit. What an engine cannot say in its
-SQL is not counted as a failure of memory; every other error, a wrong answer, and a peak above the limit are.
+SQL is not counted as a failure of memory; every other error, a wrong answer, and a peak above the limit are. With
+`--hard` each run is inside a cgroup of the limit, so that an overrun is a kill.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,7 @@ from tests.bench.measure import watch
 from tests.bench.memory import answers
 from tests.bench.memory.data import make
 from tests.bench.memory.engines import WRITERS
+from tests.bench.memory.hard_limit import hard_limit
 from tests.bench.memory.report import Outcome, as_json, line, markdown
 from tests.bench.memory.workloads import WORKLOADS, Workload
 
@@ -51,6 +54,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--timeout", type=float, default=300.0, metavar="SECONDS", help="of one run (default 300)")
     parser.add_argument("--data", type=Path, default=_DATA, metavar="DIR", help=f"where data is kept (default {_DATA})")
+    parser.add_argument("--hard", action="store_true", help="run inside a memory cgroup of exactly the limit")
     parser.add_argument("--report", action="store_true", help=f"write .jsonl and .md into {_REPORTS}")
     return parser
 
@@ -72,7 +76,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 outcomes.append(outcome)
                 print(line(outcome), file=sys.stderr, flush=True)
     date = datetime.datetime.now()
-    title = f"Memory suite at scale {options.scale:g}, {options.threads} threads, {date:%Y-%m-%d %H:%M}"
+    hard = ", each run in a cgroup of the limit" if options.hard else ""
+    title = f"Memory suite at scale {options.scale:g}, {options.threads} threads{hard}, {date:%Y-%m-%d %H:%M}"
     text = markdown(title, outcomes)
     print(text)
     if options.report:
@@ -134,17 +139,19 @@ def _run(
             "threads": options.threads, "limit": limit, "oracle": oracle,
         }
     )  # fmt: skip
-    process = subprocess.Popen(
-        [sys.executable, "-m", "tests.bench.memory.child"],
-        cwd=_TOP, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        env={**os.environ, "POLARS_MAX_THREADS": str(options.threads), "DAFT_PROGRESS_BAR": "0"},
-    )  # fmt: skip
-    assert process.stdin is not None
-    process.stdin.write(payload)
-    process.stdin.close()
-    process.stdin = None
-    peak = watch(process, options.timeout)
-    stdout, stderr = process.communicate()
+    with hard_limit(limit) if options.hard and not oracle else nullcontext() as enter:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "tests.bench.memory.child"],
+            cwd=_TOP, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            env={**os.environ, "POLARS_MAX_THREADS": str(options.threads), "DAFT_PROGRESS_BAR": "0"},
+            preexec_fn=enter,
+        )  # fmt: skip
+        assert process.stdin is not None
+        process.stdin.write(payload)
+        process.stdin.close()
+        process.stdin = None
+        peak = watch(process, options.timeout)
+        stdout, stderr = process.communicate()
     shutil.rmtree(f"{output}.spill", ignore_errors=True)
     if peak is None:
         return {"wall": options.timeout, "cpu": 0.0, "peak": 0, "error": "timeout"}
