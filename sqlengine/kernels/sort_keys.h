@@ -10,6 +10,24 @@
 #include <new>
 #include <stdexcept>
 #include <thread>
+#include <sys/mman.h>
+
+// Memory of keys and items. Large pieces are mapped, so that they go back to the system when they are freed: others wait
+// for the room, in other allocators.
+static const int64_t MAPPED = 64 << 10;
+static inline void* take_bytes(int64_t bytes) {
+    void* p;
+    if (bytes >= MAPPED) {
+        p = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        if (p == MAP_FAILED) p = nullptr;
+    } else p = std::malloc(bytes ? bytes : 1);
+    if (!p) throw std::bad_alloc();
+    return p;
+}
+static inline void give_bytes(void* p, int64_t bytes) {
+    if (!p) return;
+    if (bytes >= MAPPED) munmap(p, bytes); else std::free(p);
+}
 
 struct KeyColumn { Column c; bool desc; bool nulls_first; };
 
@@ -94,7 +112,7 @@ struct KeyRows {
     KeyRows() {}
     KeyRows(const KeyRows&) = delete;
     KeyRows& operator=(const KeyRows&) = delete;
-    ~KeyRows() { std::free(data); std::free(ends); }
+    ~KeyRows() { give_bytes(data, size + 16); give_bytes(ends, 8 * n); }
     int64_t nbytes() const { return size + (ends ? 8 * n : 0); }
     inline int64_t begin(int64_t i) const { return ends ? (i ? ends[i - 1] : 0) : i * stride; }
     inline int64_t length(int64_t i) const { return ends ? ends[i] - begin(i) : stride; }
@@ -117,8 +135,7 @@ struct KeyRows {
     }
     void allocate(int64_t bytes) {
         size = bytes;
-        data = (uint8_t*)std::malloc(bytes + 16);
-        if (!data) throw std::bad_alloc();
+        data = (uint8_t*)take_bytes(bytes + 16);
         memset(data + bytes, 0, 16);
     }
     void encode_fixed(const std::vector<KeyColumn>& keys) {
@@ -147,8 +164,7 @@ struct KeyRows {
     }
     void encode_varying(const std::vector<KeyColumn>& keys) {
         stride = 0;
-        ends = (int64_t*)std::malloc(8 * (n ? n : 1));
-        if (!ends) throw std::bad_alloc();
+        ends = (int64_t*)take_bytes(8 * n);
         std::vector<char> special(keys.size(), 0);
         for (size_t k = 0; k < keys.size(); k++) {
             const Column& c = keys[k].c;
@@ -287,15 +303,14 @@ struct RowSort {
     }
     void run(uint32_t* out, int threads) const {
         int64_t n = chunks.total();
-        uint128* a = (uint128*)std::malloc(16 * (n ? n : 1));
-        if (!a) throw std::bad_alloc();
+        uint128* a = (uint128*)take_bytes(16 * n);
         int64_t at = 0;
         for (size_t c = 0; c < chunks.rows.size(); c++)
             for (int64_t i = 0; i < chunks.rows[c]->n; i++, at++) a[at] = start(*chunks.rows[c], i) | (uint32_t)at;
         if (threads <= 1 || n < 65536) sort(a, n, 0);
         else parallel(a, n, threads);
         for (int64_t i = 0; i < n; i++) out[i] = (uint32_t)a[i];
-        std::free(a);
+        give_bytes(a, 16 * n);
     }
     // Parts whose first differing bytes are ordered are sorted by several threads.
     void parallel(uint128* a, int64_t n, int threads) const {

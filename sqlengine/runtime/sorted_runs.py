@@ -1,22 +1,25 @@
 """Rows in order, in memory as long as the reservation allows, else as sorted runs on disk: the other container of rows.
 
-1. Batches are held with their encoded keys until the reservation refuses. Then the row numbers are sorted, and the rows
-   are brought together block by block, straight from the held batches, into a run on disk.
+1. Batches are held with their encoded keys until the reservation refuses. Then a thread of its own sorts the row
+   numbers, lets go of the keys, and brings the rows together block by block, straight from the held batches, into a run
+   on disk. Meanwhile more batches are held, as far as there is room: first in that of the keys.
 2. `merged` opens as many runs as the reservation lets it, one block of each, and merges them with a tree of losers;
-   rows are copied once, from the blocks to the output.
+   rows are copied once, from the blocks to the output. With room for it, this is done one batch ahead of the reader.
 3. When not all runs can be open at once, neighbours are merged to longer runs first.
 
 Held while filling: the rows, their keys, and 20 bytes a row to sort; two blocks while a run is written. While merging:
-a block of each open run with its keys, and the rows given out. A block is a quarter of a batch, or one row: with wide
-rows fewer runs are open; with its keys it takes at most two batches, so that two runs can be open within ten. Worst
-case: two open runs must fit, so a row may take about a fifth of what the sort gets; a
-wider one is a MemoryLimitError that says so. Source: Knuth, "The Art of Computer Programming" 3, section 5.4.
+a block of each open run with its keys, and the rows given out. A block is a hundredth of what a run holds in memory, at
+most half a batch and with its keys two batches, or one row: with wide rows fewer runs are open, and two can be open
+within ten batches. Worst case: two open runs must fit, so a row may take about a fifth of what the sort gets; a wider
+one is a MemoryLimitError that says so. Source: Knuth, "The Art of Computer Programming" 3, section 5.4.
 """
 
 from __future__ import annotations
 
+import contextlib
+import threading
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -24,28 +27,41 @@ import pyarrow.compute as pc
 from sqlengine.errors import MemoryLimitError
 from sqlengine.kernels.gathering import RowSource, cut, gather_rows, locate
 from sqlengine.kernels.sorting import SortKeys, merged_rows, sorted_rows
+from sqlengine.runtime.background import Background, ahead
 from sqlengine.runtime.memory import Reservation, compact
 from sqlengine.runtime.row_bytes import row_bytes
 from sqlengine.runtime.sort_column import SortColumn
 from sqlengine.runtime.spill import Block, SpillDirectory, SpillFile
 from sqlengine.settings import Settings, format_bytes
 
-_SORT_BYTES = 20  # an item and a number per row while sorting
+_SORT_BYTES, _NUMBER_BYTES = 16, 4  # an item per row while sorting, and its number
 _MOST_OPEN = 128
 _MERGE_BYTES = 32  # a place and the objects per row of an open block
+_LEAST_BLOCK, _BLOCKS = 32 << 10, 100
+_MANY_ROWS = 1 << 16  # from here on it is worth a thread to make them ahead of the reader
 _GATHER_ROWS, _GATHER_BYTES = 4096, 128 << 10  # smaller batches are brought together before their keys are encoded
 
 
 @dataclass(frozen=True)
 class _Held:
-    """A batch with its keys; `fixed` bytes per row, and what each row takes beside them (None: nothing)."""
+    """A batch; `fixed` bytes per row, and what each row takes beside them (None: nothing)."""
 
     batch: pa.RecordBatch
     source: RowSource
-    keys: SortKeys
     fixed: int
     varying: pa.Array | None
-    cost: int
+
+
+@dataclass
+class _Filling:
+    """Batches that are held, with their keys until they are sorted. In bytes what is reserved for them, the part of it
+    that is free after sorting, and the largest row or block that is given out."""
+
+    chunks: list[_Held] = field(default_factory=list)
+    keys: list[SortKeys] = field(default_factory=list)
+    cost: int = 0
+    sorting: int = 0
+    widest: int = 0
 
 
 @dataclass(frozen=True)
@@ -86,11 +102,14 @@ class SortedRuns:
         self._small: list[pa.RecordBatch] = []
         self._small_bytes = 0
         self._small_rows = 0
-        self._chunks: list[_Held] = []
+        self._filling = _Filling()
         self._held = 0  # bytes reserved
-        self._block = max(32 << 10, settings.batch_bytes // 4)
-        self._widest_row = 0
+        self._most_block = max(_LEAST_BLOCK, settings.batch_bytes // 2)
         self._runs: list[_Run] = []
+        self._writing: Background[_Run] | None = None
+        self._freed = threading.Condition()
+        self._given_back = 0  # how often what is held became less
+        self._stopped = False
         self.spilled_bytes = 0
 
     def add(self, batch: pa.RecordBatch) -> None:
@@ -124,9 +143,13 @@ class SortedRuns:
         pieces = [batch]
         while pieces:
             piece = pieces.pop()
+            before = self._given_back
             if self._try_hold(piece):
                 continue
-            if self._chunks:
+            if self._writing is not None:
+                self._wait(before)
+                pieces.append(piece)
+            elif self._filling.chunks:
                 self._write_run()
                 pieces.append(piece)
             elif self._make_room is not None and self._make_room():
@@ -138,18 +161,23 @@ class SortedRuns:
                 self._too_wide(piece.nbytes)
 
     def _try_hold(self, batch: pa.RecordBatch) -> bool:
+        filling = self._filling
         fixed, varying = row_bytes(batch)
         widest = fixed + (pc.max(varying).as_py() or 0 if varying is not None else 0)
         rows = batch.num_rows
         # One row that is given out or written, and its compressed form, beside what is held.
-        beside = 2 * max(0, max(widest, self._block) - self._widest_row)
-        cost = batch.nbytes + self._key_bytes(batch) + (_SORT_BYTES + (8 if varying is not None else 0)) * rows + 1024
-        if not self._reserve(cost + beside):
+        widest = max(filling.widest, widest, self._most_block)
+        sorting = self._key_bytes(batch) + _SORT_BYTES * rows
+        cost = batch.nbytes + sorting + (_NUMBER_BYTES + (8 if varying is not None else 0)) * rows + 1024
+        cost += 2 * (widest - filling.widest)
+        if not self._reserve(cost):
             return False
+        filling.widest = widest
+        filling.cost += cost
+        filling.sorting += sorting
         batch = compact(batch)
-        keys = sort_keys(batch, self._by)
-        self._widest_row = max(self._widest_row, widest, self._block)
-        self._chunks.append(_Held(batch, RowSource(batch), keys, fixed, varying, cost))
+        filling.keys.append(sort_keys(batch, self._by))
+        filling.chunks.append(_Held(batch, RowSource(batch), fixed, varying))
         return True
 
     def _key_bytes(self, batch: pa.RecordBatch) -> int:
@@ -164,7 +192,8 @@ class SortedRuns:
     def _reserve(self, size: int) -> bool:
         if not self._reservation.try_grow(size):
             return False
-        self._held += size
+        with self._freed:
+            self._held += size
         return True
 
     def _reserve_or_make_room(self, size: int) -> bool:
@@ -174,9 +203,12 @@ class SortedRuns:
         return True
 
     def _release(self, size: int) -> None:
-        size = min(size, self._held)
-        self._held -= size
-        self._reservation.shrink(size)
+        with self._freed:
+            size = min(size, self._held)
+            self._held -= size
+            self._reservation.shrink(size)
+            self._given_back += 1
+            self._freed.notify_all()
 
     def _too_wide(self, size: int) -> None:
         raise MemoryLimitError(
@@ -184,20 +216,26 @@ class SortedRuns:
             hint="raise memory_limit, or lower threads; ordering needs about five times the widest row",
         )
 
-    def _order(self) -> pa.Array:
-        order = sorted_rows([held.keys for held in self._chunks], max(1, self._settings.threads))
+    def _order(self, filling: _Filling) -> pa.Array:
+        """Row numbers in order; the keys are let go of."""
+        order = sorted_rows(filling.keys, max(1, self._settings.threads))
+        filling.keys = []
+        # Part of the room stays free until the run is written: memory does not go from one use to another at once.
+        free = filling.sorting // 2
+        filling.cost -= free
+        self._release(free)
         return order if self._limit is None else order.slice(0, self._limit)
 
-    def _sorted(self, size: int) -> Iterator[pa.RecordBatch]:
+    def _sorted(self, filling: _Filling, size: int) -> Iterator[pa.RecordBatch]:
         """What is held, in order, in pieces of about `size` bytes."""
-        order = self._order()
+        order = self._order(filling)
         firsts = [0]
-        for held in self._chunks:
+        for held in filling.chunks:
             firsts.append(firsts[-1] + held.batch.num_rows)
         step = self._settings.batch_rows
         for start in range(0, len(order), step):
             which, rows = locate(order.slice(start, step), firsts)
-            yield from self._pieces(self._chunks, which, rows, size)
+            yield from self._pieces(filling.chunks, which, rows, size)
 
     def _pieces(self, chunks: Sequence[_Held], which: pa.Array, rows: pa.Array, size: int) -> Iterator[pa.RecordBatch]:
         """Rows of several batches as batches of about `size` bytes, at least a row each."""
@@ -220,23 +258,40 @@ class SortedRuns:
         before = self._held
         self._flush_small()
         self._write_run()
+        self._finish_run()
         return before - self._held
 
     def _write_run(self) -> None:
-        if not self._chunks:
-            return
-        rows = sum(held.batch.num_rows for held in self._chunks)
-        size = sum(held.batch.nbytes for held in self._chunks)
-        keys = sum(self._key_bytes(held.batch) for held in self._chunks)
-        share = size / (size + keys + _MERGE_BYTES * rows)
-        self._block = min(self._block, max(1, int(2 * self._settings.batch_bytes * share)))
-        self._runs.append(self._run(self._sorted(self._block)))
-        self._forget()
+        """Start to write what is held; one run is written at a time."""
+        self._finish_run()
+        filling, self._filling = self._filling, _Filling()
+        if filling.chunks:
+            self._writing = Background(lambda: self._written(filling), f"sqlengine-{self._owner}")
 
-    def _forget(self) -> None:
-        self._chunks = []
-        self._release(self._held - self._small_bytes)
-        self._widest_row = 0
+    def _written(self, filling: _Filling) -> _Run:
+        rows = sum(held.batch.num_rows for held in filling.chunks)
+        size = sum(held.batch.nbytes for held in filling.chunks)
+        keyed = sum(self._key_bytes(held.batch) for held in filling.chunks) + _MERGE_BYTES * rows
+        most = 2 * self._settings.batch_bytes * size // max(1, size + keyed)
+        block = max(1, min(self._most_block, most, max(_LEAST_BLOCK, filling.cost // _BLOCKS)))
+        try:
+            return self._run(self._sorted(filling, block))
+        finally:
+            filling.chunks.clear()
+            self._release(filling.cost)
+
+    def _wait(self, given_back: int) -> None:
+        """Until something has been given back since, or the run is written."""
+        with self._freed:
+            while self._given_back == given_back and self._writing is not None and not self._writing.done:
+                self._freed.wait(0.1)
+        if self._writing is not None and self._writing.done:
+            self._finish_run()
+
+    def _finish_run(self) -> None:
+        writing, self._writing = self._writing, None
+        if writing is not None:
+            self._runs.append(writing.result())
 
     def _run(self, batches: Iterator[pa.RecordBatch]) -> _Run:
         file = self._spill.file(self._owner, self.schema)
@@ -244,6 +299,8 @@ class SortedRuns:
             blocks = []
             widest = 0
             for batch in batches:
+                if self._stopped:
+                    break
                 blocks.append(file.append(batch))
                 widest = max(widest, batch.nbytes + self._key_bytes(batch) + _MERGE_BYTES * batch.num_rows)
             file.finish()
@@ -256,16 +313,20 @@ class SortedRuns:
     def merged(self) -> Iterator[pa.RecordBatch]:
         """All rows in order, as bounded batches."""
         self._flush_small()
-        if not self._runs:
-            if self._chunks:
-                yield from self._sorted(self._settings.batch_bytes)
+        if not self._runs and self._writing is None:
+            filling, self._filling = self._filling, _Filling()
+            if filling.chunks:
+                rows = sum(held.batch.num_rows for held in filling.chunks)
+                yield from self._ahead(self._sorted(filling, self._settings.batch_bytes), rows)
             return
         self._write_run()
+        self._finish_run()
         while True:
             count = self._openable()
             try:
                 if count == len(self._runs):
-                    yield from self._first(self._merge(self._runs))
+                    rows = sum(run.file.rows for run in self._runs)
+                    yield from self._ahead(self._first(self._merge(self._runs)), rows)
                     return
                 group, rest = self._runs[:count], self._runs[count:]
                 # The merged run takes the place of the oldest ones, so that equal keys stay in order.
@@ -274,6 +335,12 @@ class SortedRuns:
                     run.file.delete()
             finally:
                 self._release(self._held)
+
+    def _ahead(self, batches: Iterator[pa.RecordBatch], rows: int) -> Iterator[pa.RecordBatch]:
+        """The batches, if possible made ahead of the reader: one waits, another one is being made."""
+        if rows < _MANY_ROWS or not self._reserve(2 * self._settings.batch_bytes):
+            return batches
+        return ahead(batches, f"sqlengine-{self._owner}")
 
     def _first(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         if self._limit is None:
@@ -311,8 +378,8 @@ class SortedRuns:
         size = rows = 0
         while cursors:
             blocks = [cursor.held for cursor in cursors if cursor.held is not None]
-            starts = [cursor.start for cursor in cursors]
-            which, places, ends = merged_rows([b.keys for b in blocks], starts, self._settings.batch_rows)
+            keys = [cursor.keys for cursor in cursors if cursor.keys is not None]
+            which, places, ends = merged_rows(keys, [cursor.start for cursor in cursors], self._settings.batch_rows)
             for piece in self._pieces(blocks, which, places, self._settings.batch_bytes):
                 if pending and (
                     size + piece.nbytes > self._settings.batch_bytes
@@ -324,6 +391,7 @@ class SortedRuns:
                 size += piece.nbytes
                 rows += piece.num_rows
             blocks.clear()
+            keys.clear()
             for cursor, end in zip(cursors, ends, strict=True):
                 cursor.go_to(end)
             cursors = [cursor for cursor in cursors if cursor.held is not None]
@@ -332,12 +400,17 @@ class SortedRuns:
 
     def _reblocked(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
-            step = max(1, batch.num_rows * self._block // max(1, batch.nbytes))
+            step = max(1, batch.num_rows * self._most_block // max(1, batch.nbytes))
             for start in range(0, batch.num_rows, step):
                 yield batch.slice(start, step)
 
     def close(self) -> None:
-        self._chunks, self._small = [], []
+        self._stopped = True
+        if self._writing is not None:
+            self._writing.wait()
+            with contextlib.suppress(Exception):  # nobody wants the run any more
+                self._finish_run()
+        self._filling, self._small = _Filling(), []
         self._release(self._held)
         for run in self._runs:
             run.file.delete()
@@ -353,15 +426,17 @@ class _Cursor:
         self._blocks = iter(run.blocks)
         self.start = 0
         self.held: _Held | None = None
+        self.keys: SortKeys | None = None
         self._next()
 
     def _next(self) -> None:
-        self.held = None  # before the next one is read
+        self.held = self.keys = None  # before the next one is read
         self.start = 0
         block = next(self._blocks, None)
         if block is not None:
             batch = self._file.read(block)
-            self.held = _Held(batch, RowSource(batch), sort_keys(batch, self._runs._by), *row_bytes(batch), 0)
+            self.held = _Held(batch, RowSource(batch), *row_bytes(batch))
+            self.keys = sort_keys(batch, self._runs._by)
 
     def go_to(self, row: int) -> None:
         self.start = row

@@ -3,7 +3,8 @@
 Each process has one directory (mode 0700) below each of the configured ones, named after its pid and start time, in
 which it holds a lock on the file `lock`. The kernel drops that lock when the process ends in whatever way, so opening a
 `SpillDirectory` sweeps the directories whose lock is free. A file holds many blocks; each can be read by itself, so a
-file serves all partitions of a buffer. Writes are bounded by `spill_limit` and by the free disk.
+file serves all partitions of a buffer. A file whose first blocks hardly become smaller goes on without compression.
+Writes are bounded by `spill_limit` and by the free disk.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ log = logging.getLogger("sqlengine")
 _PREFIX = "sqlengine-spill-"
 _FREE_DISK_SHARE = 0.9  # of the free disk, where spill_limit is 0
 _DISK_RESERVE = 16 << 20  # left free for everybody else, whatever spill_limit says
+_TRIED_BYTES, _WORTH = 1 << 20, 0.85  # so much is compressed before it has to be smaller than this share
 _UNLOCKED_AGE = 60.0  # seconds after which a directory without a lock file is not one that is just being made
 
 
@@ -235,37 +237,55 @@ class SpillFile:
         # Dictionaries are messages of their own that a stream writes once; a block with them is a whole stream, so that
         # it can be read by itself.
         self._whole_streams = any(_has_dictionary(column.type) for column in schema)
-        self._writer = None if self._whole_streams else pa.ipc.new_stream(self._sink, schema, options=self._options)
+        self._stream = None if self._whole_streams else self._new_stream()
+        self._packs = codec is not None
+        self._tried = 0  # bytes before compression
         self._reader: int | None = None
         self._lock = threading.Lock()
         self.bytes = 0
         self.rows = 0
         self.seconds = 0.0
 
+    def _new_stream(self) -> pa.RecordBatchStreamWriter:
+        # A stream writes its schema with the first batch.
+        self._preface = int(self.schema.serialize().size)
+        return pa.ipc.new_stream(self._sink, self.schema, options=self._options)
+
     def append(self, batch: pa.RecordBatch) -> Block:
         """Write a batch (of a slice what it shows); raises SpillError when the disk is full or the limit reached."""
-        start = time.perf_counter()
+        begun = time.perf_counter()
         try:
             self._directory.check(batch.nbytes // 4, self.path)
-            before = self._sink.tell()
-            if self._writer is not None:
-                self._writer.write_batch(batch)
+            start = self._sink.tell()
+            if self._stream is not None:
+                self._stream.write_batch(batch)
+                offset, self._preface = start + self._preface, 0
             else:
                 with pa.ipc.new_stream(self._sink, self.schema, options=self._options) as writer:
                     writer.write_batch(batch)
-            after = self._sink.tell()
-            if before == 0 and self._writer is not None:
-                before = self.schema.serialize().size  # a stream writes its schema with the first batch
+                offset = start
+            end = self._sink.tell()
             if not self.path.exists():
                 raise FileNotFoundError(2, "the file was removed while it was being written")
         except OSError as error:
             raise _failed(self.path.parent, error) from error
-        seconds = time.perf_counter() - start
-        self.bytes += after - before
+        seconds = time.perf_counter() - begun
+        self.bytes += end - start
         self.rows += batch.num_rows
         self.seconds += seconds
-        self._directory.count(self.owner, after - before, seconds)
-        return Block(before, after - before, batch.num_rows, batch.nbytes)
+        self._directory.count(self.owner, end - start, seconds)
+        self._look_at_size(batch.nbytes)
+        return Block(offset, end - offset, batch.num_rows, batch.nbytes)
+
+    def _look_at_size(self, size: int) -> None:
+        """Give up compression where it does not pay."""
+        if self._packs and self._tried < _TRIED_BYTES:
+            self._tried += size
+            if self._tried >= _TRIED_BYTES and self.bytes > _WORTH * self._tried:
+                self._packs = False
+                self._options = pa.ipc.IpcWriteOptions()
+                if self._stream is not None:
+                    self._stream = self._new_stream()
 
     def finish(self) -> None:
         """No more batches: gives the file descriptor back."""
