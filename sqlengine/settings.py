@@ -221,8 +221,8 @@ class Settings:
         (), _strings, "Optimizer rules that are left out (for tests and diagnosis).", "texts"
     )
 
-    download_max_connections: int = _setting(32, _integer(1), "URLs that are fetched at the same time.", "integer")
-    download_max_connections_per_host: int = _setting(16, _integer(1), "Of these, at most to one host.", "integer")
+    download_max_connections: int = _setting(128, _integer(1), "URLs that are fetched at the same time.", "integer")
+    download_max_connections_per_host: int = _setting(100, _integer(1), "Of these, at most to one host.", "integer")
     download_max_bytes: int = _setting(1 << 30, parse_bytes, "Largest body; a larger one is an error.", "bytes")
     download_inflight_bytes: int = _setting(
         0, parse_bytes, "Bodies held at a time. 0: half of what operators share.", "bytes"

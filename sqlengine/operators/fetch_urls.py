@@ -63,7 +63,7 @@ class FetchUrls(Operator):
         width = max(1, options.max_connections // tasks)
         limit = (options.inflight_bytes or self._default_window(task)) // tasks
         window = Window(limit, self._floor_body(options, task.settings), task.reservation(self), width, task.cancel)
-        hosts = task.shared(self, lambda: Hosts(options.max_connections_per_host))
+        hosts = task.shared(self, lambda: Hosts(options.max_connections_per_host, options.max_connections))
         fetcher = Fetcher(options, hosts, task.cancel)
         pool = ThreadPoolExecutor(width, thread_name_prefix="sqlengine-fetch")
         flight = _Flight(self, options, window, fetcher, pool)

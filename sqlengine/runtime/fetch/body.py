@@ -88,6 +88,7 @@ class Fetcher:
         self._hosts = hosts
         self._cancel = cancel
         self._http: Any = None
+        self._pools: dict[tuple[str, str], Any] = {}
         self._stores: dict[tuple[str, str], Any] = {}
 
     def fetch(self, url: str, room: Room, only_info: bool = False) -> Fetched:
@@ -212,6 +213,14 @@ class Fetcher:
             )
         return self._http
 
+    def _pool_of(self, parts: urllib.parse.SplitResult, host: str) -> Any:
+        """The connections to a host; kept here, as looking them up costs as much as a request."""
+        found = self._pools.get((parts.scheme, host))
+        if found is None:
+            made = self._pool().connection_from_host(parts.hostname, parts.port, parts.scheme)
+            found = self._pools.setdefault((parts.scheme, host), made)
+        return found
+
     def _over_http(self, url: str, room: Room, deadline: float, only_info: bool, result: Fetched) -> Fetched:
         import urllib3
 
@@ -226,15 +235,17 @@ class Fetcher:
                 raise Refused(f"redirected to scheme {parts.scheme or 'none'}, which is not allowed", False)
             check_network(parts.hostname or "", self._options)
             auth = credentials(parts)
-            target = urllib.parse.urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], *parts[2:4], ""))
-            with self._hosts.connection(parts.netloc.rpartition("@")[2], self._cancel, room.is_first):
+            host = parts.netloc.rpartition("@")[2]
+            target = urllib.parse.urlunsplit((parts.scheme, host, *parts[2:4], ""))
+            with self._hosts.connection(host, self._cancel, room.is_first):
                 try:
-                    response = self._pool().request(
-                        method, target, headers={**headers, **auth}, redirect=False, preload_content=False
-                    )
+                    response = self._pool_of(parts, host).urlopen(
+                        method, _request_target(parts), headers={**headers, **auth}, redirect=False, retries=False,
+                        assert_same_host=False, preload_content=False,
+                    )  # fmt: skip
                 except urllib3.exceptions.SSLError as error:
                     raise Refused(f"its certificate is not trusted: {error}", False) from None
-                except urllib3.exceptions.LocationParseError:
+                except (urllib3.exceptions.LocationValueError, ValueError):
                     raise Refused("the URL is malformed", False) from None
                 except (urllib3.exceptions.HTTPError, OSError) as error:
                     raise Refused(reason(error), True) from None
@@ -307,6 +318,11 @@ class Fetcher:
     def close(self) -> None:
         if self._http is not None:
             self._http.clear()
+
+
+def _request_target(parts: urllib.parse.SplitResult) -> str:
+    """The path and query of a URL, as a request names them."""
+    return (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
 
 
 def store_of(url: str) -> tuple[Any, str]:

@@ -24,8 +24,8 @@ class FetchOptions:
     struct (the result is a struct, what went wrong is in its fields).
     """
 
-    max_connections: int = 32
-    max_connections_per_host: int = 16
+    max_connections: int = 128
+    max_connections_per_host: int = 100
     max_bytes: int = 1 << 30
     inflight_bytes: int = 0
     timeout: float = 300.0

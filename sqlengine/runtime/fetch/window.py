@@ -26,13 +26,17 @@ class Hosts:
     """At most so many connections to each host, for all tasks together. The oldest row of a task does not wait: those
     that have the connections may be waiting for room, which only it can make."""
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: int, connections: int) -> None:
         self._most = most
+        self._bounded = most < connections
         self._open: dict[str, threading.Semaphore] = {}
         self._lock = threading.Lock()
 
     @contextmanager
     def connection(self, host: str, cancel: Cancel, first: Callable[[], bool]) -> Iterator[None]:
+        if not self._bounded:
+            yield
+            return
         with self._lock:
             turn = self._open.setdefault(host, threading.Semaphore(self._most))
         waited = False
@@ -58,6 +62,7 @@ class Window:
         self._total = 0
         self._dropped: set[int] = set()
         self._oldest = 0
+        self._waiting = 0  # threads that wait for room
         self._connections = connections
         self.width = connections
         self.closed = False
@@ -67,9 +72,10 @@ class Window:
 
     def oldest(self, row: int) -> None:
         """`row` is the next to leave."""
-        with self._changed:
-            self._oldest = row
-            self._changed.notify_all()
+        self._oldest = row
+        if self._waiting:
+            with self._changed:
+                self._changed.notify_all()
 
     def is_oldest(self, row: int) -> bool:
         return row == self._oldest or self.closed
@@ -92,7 +98,11 @@ class Window:
                         f"a download of {format_bytes(self._held.get(row, 0) + size)} does not fit",
                         hint="raise memory_limit, or lower download.max_bytes with on_error => 'null'",
                     )
-                self._changed.wait(0.1)
+                self._waiting += 1
+                try:
+                    self._changed.wait(0.1)
+                finally:
+                    self._waiting -= 1
 
     def _check(self, row: int) -> None:
         if row in self._dropped:
@@ -120,11 +130,11 @@ class Window:
 
     def was_dropped(self, row: int) -> bool:
         """Whether a finished row was given up meanwhile; it counts as seen."""
-        with self._changed:
-            if row in self._dropped:
-                self._dropped.discard(row)
-                return True
+        if row not in self._dropped:  # only ever added while the row is held
             return False
+        with self._changed:
+            self._dropped.discard(row)
+            return True
 
     def release(self, row: int) -> None:
         """The row has left, or its attempt has failed: its bytes are free."""
@@ -135,7 +145,8 @@ class Window:
         size = self._held.pop(row, 0)
         self._total -= size
         self._reservation.shrink(size)
-        self._changed.notify_all()
+        if self._waiting:
+            self._changed.notify_all()
 
     def close(self) -> None:
         with self._changed:

@@ -130,6 +130,8 @@ def size_of(value: Any) -> int:
     """About how many bytes a value takes in Arrow."""
     if isinstance(value, str | bytes | bytearray):
         return len(value) + 8
+    if isinstance(value, memoryview):
+        return value.nbytes + 8
     if isinstance(value, list | tuple):
         return 8 + sum(map(size_of, value))
     if isinstance(value, dict):
