@@ -19,11 +19,13 @@ from sqlengine.types import canonical
 
 # Decoded bytes per uncompressed byte in the file, where the footer says no more: dictionaries make text shrink.
 _INFLATION = 2.0
+_AS_THEY_ARE = {"PLAIN", "RLE", "BIT_PACKED"}  # the latter two are of levels
 
 
 @dataclass(frozen=True)
 class ChunkFacts:
-    """What the footer says of one column in one row group. `low`, `high`, `nulls`: None where unknown."""
+    """What the footer says of one column in one row group. `low`, `high`, `nulls`: None where unknown; `plain`: values
+    are written as they are, so `size` is what they take in memory too."""
 
     low: Any
     high: Any
@@ -34,6 +36,7 @@ class ChunkFacts:
     start: int
     codec: str
     dictionary: bool
+    plain: bool = False
 
 
 @dataclass(frozen=True)
@@ -111,7 +114,7 @@ class Layout:
         if is_fixed(type_):
             return float(type_.bit_width / 8 * self.groups[group])
         chunks = self.chunks(group, self.places.get(name, []))
-        return sum(chunk.size * _INFLATION + 4 * chunk.values for chunk in chunks)
+        return sum(chunk.size * (1.0 if chunk.plain else _INFLATION) + 4 * chunk.values for chunk in chunks)
 
     def total(self, name: str) -> tuple[ValueRange, float, float]:
         """Of a column: its range, its bytes in Arrow form (estimated), and the most values that the dictionary of a row
@@ -179,6 +182,7 @@ def _facts(column: Any) -> ChunkFacts:
         start,
         column.compression,
         column.has_dictionary_page,
+        set(column.encodings) <= _AS_THEY_ARE,
     )
 
 

@@ -41,7 +41,7 @@ class DistinctOn(Operator):
                 yield batch.take(starts)
 
     def memory(self, inputs: Sequence[Stats], settings: Settings) -> MemoryNeed:
-        return sort_need(inputs[0], settings)
+        return sort_need(inputs[0], settings, (*(SortColumn(key) for key in self.on), *self.order_by))
 
     def needs(self) -> Sequence[Distribution]:
         return [Distribution("hash", self.on) if self.on else SINGLE]

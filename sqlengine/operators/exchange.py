@@ -8,7 +8,7 @@ runs what is below as a stage of its own. Kinds of `to`: `single` (gathered into
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pyarrow as pa
@@ -133,6 +133,7 @@ class HeldInput(Operator):
 
     name: str
     sources: tuple[str, ...]
+    known: Stats | None = field(default=None, compare=False)  # the held rows, once there are any
 
     def run(self, inputs: Sequence[Batches], task: Task) -> Batches:
         for batch in task.stage_input(self):
@@ -145,7 +146,11 @@ class HeldInput(Operator):
         return MemoryNeed.streaming(settings, batches=2)
 
     def stats(self, inputs: Sequence[Stats]) -> Stats:
-        return Stats(10_000, 1 << 20)
+        if self.known is None:
+            return Stats(10_000, 1 << 20)
+        facts = self.known.columns
+        columns = {key: facts[s] for key, s in zip(self.schema.names, self.sources, strict=False) if s in facts}
+        return replace(self.known, columns=columns)
 
     def gives(self, inputs: Sequence[Distribution]) -> Distribution:
         return SINGLE

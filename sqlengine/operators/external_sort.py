@@ -29,6 +29,8 @@ from sqlengine.runtime.sorted_runs import SortedRuns, sort_keys
 from sqlengine.runtime.task import Task
 from sqlengine.settings import Settings
 
+_KEY_BYTES = 30  # of a key of which nothing is known
+
 
 @dataclass(frozen=True)
 class ExternalSort(Operator):
@@ -38,7 +40,7 @@ class ExternalSort(Operator):
         yield from sorted_stream(self, self.by, inputs[0], task)
 
     def memory(self, inputs: Sequence[Stats], settings: Settings) -> MemoryNeed:
-        return sort_need(inputs[0], settings)
+        return sort_need(inputs[0], settings, self.by)
 
     def needs(self) -> Sequence[Distribution]:
         return [SINGLE]
@@ -107,7 +109,9 @@ class TopK(Operator):
         return gather_rows([RowSource(batch) for batch in batches], batches[0].schema, which, rows)
 
     def memory(self, inputs: Sequence[Stats], settings: Settings) -> MemoryNeed:
-        return sort_need(self.stats(inputs), settings)
+        rows = min(inputs[0].rows, 2.0 * self.limit + settings.batch_rows)
+        held = rows * (3 * inputs[0].bytes / max(1.0, inputs[0].rows) + 40)  # as `_cost` says
+        return MemoryNeed(10 * settings.batch_bytes, int(held), True, "twice the rows to keep, and a copy in order")
 
     def needs(self) -> Sequence[Distribution]:
         return [SINGLE]
@@ -150,11 +154,12 @@ def sorted_stream(
         runs.close()
 
 
-def sort_need(stats: Stats, settings: Settings) -> MemoryNeed:
-    """What an operator needs that sorts rows of this estimate."""
-    return MemoryNeed(
-        10 * settings.batch_bytes, 10 * settings.batch_bytes + int(3 * stats.bytes), True, "rows to sort, twice"
-    )
+def sort_need(stats: Stats, settings: Settings, by: tuple[SortColumn, ...] = ()) -> MemoryNeed:
+    """What an operator needs that sorts rows of this estimate, as `SortedRuns` counts them: with their keys."""
+    known = [stats.columns.get(column.key) for column in by]
+    keys = sum(_KEY_BYTES if facts is None or facts.width is None else 10 + facts.width for facts in known)
+    held = stats.bytes + stats.rows * (28 + keys)
+    return MemoryNeed(10 * settings.batch_bytes, 2 * settings.batch_bytes + int(held), True, "rows to sort, twice")
 
 
 def order_text(by: tuple[SortColumn, ...]) -> str:

@@ -158,8 +158,14 @@ class HashAggregate(Operator):
 
     def memory(self, inputs: Sequence[Stats], settings: Settings) -> MemoryNeed:
         floor = (6 if self.keys else 4) * settings.batch_bytes
-        width = 48 + 24 * len(self.keys) + 24 * len(self.calls)
-        ideal = floor + int(self.stats(inputs).rows * width) if self.keys else floor
+        ideal = floor
+        if self.keys:
+            groups = self.stats(inputs)
+            # Slots and hashes, the keys and states themselves, and their growth by doubling.
+            table = groups.rows * (32 + 8 * len(self.keys) + 8 * len(self.calls)) + 1.5 * groups.bytes
+            if self.phase == "partial" and inputs[0].rows < _REDUCES_WELL * groups.rows:
+                table = min(table, 1.5 * _CACHE_BYTES)
+            ideal = 2 * settings.batch_bytes + int(table)
         return MemoryNeed(floor, ideal, bool(self.keys), "a table of groups with their states")
 
     def stats(self, inputs: Sequence[Stats]) -> Stats:

@@ -290,7 +290,7 @@ class HashJoin(Operator):
 
     def memory(self, inputs: Sequence[Stats], settings: Settings) -> MemoryNeed:
         floor = 8 * settings.batch_bytes
-        ideal = floor + int(inputs[1].bytes + inputs[1].rows * 32)
+        ideal = 2 * settings.batch_bytes + int(inputs[1].bytes + inputs[1].rows * 32)
         return MemoryNeed(floor, ideal, True, "the build side with its table")
 
     def stats(self, inputs: Sequence[Stats]) -> Stats:

@@ -145,7 +145,12 @@ class NestedLoopJoin(Operator):
 
     def memory(self, inputs: Sequence[Stats], settings: Settings) -> MemoryNeed:
         floor = 6 * settings.batch_bytes
-        return MemoryNeed(floor, floor + int(inputs[1].bytes), True, "the inner side, replayed per batch of the outer")
+        return MemoryNeed(
+            floor,
+            2 * settings.batch_bytes + int(inputs[1].bytes),
+            True,
+            "the inner side, replayed per batch of the outer",
+        )
 
     def needs(self) -> Sequence[Distribution]:
         return [SINGLE, SINGLE]

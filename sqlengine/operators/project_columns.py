@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from sqlengine.expr.evaluate import evaluate
 from sqlengine.expr.nodes import ColumnRef, Expr
+from sqlengine.expr.selectivity import with_bytes
 from sqlengine.expr.statistics import Stats
 from sqlengine.formats.batches import empty_rows
 from sqlengine.operators.base import Batches, MemoryNeed, Operator
@@ -59,15 +60,7 @@ class ProjectColumns(Operator):
             for key, e in self.columns
             if isinstance(e, ColumnRef) and e.key in inputs[0].columns
         }
-        width = sum(_width(e.type) for _, e in self.columns)
-        return Stats(inputs[0].rows, inputs[0].rows * width, kept, inputs[0].origin)
+        return with_bytes(Stats(inputs[0].rows, 0.0, kept, inputs[0].origin), self.schema)
 
     def describe(self) -> str:
         return ", ".join(key for key, _ in self.columns)
-
-
-def _width(type_: pa.DataType) -> float:
-    try:
-        return float(type_.bit_width / 8)
-    except ValueError:
-        return 24.0

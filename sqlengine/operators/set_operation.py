@@ -69,7 +69,9 @@ class HashSetOperation(Operator):
 
     def memory(self, inputs: Sequence[Stats], settings: Settings) -> MemoryNeed:
         floor = 6 * settings.batch_bytes
-        return MemoryNeed(floor, floor + int(inputs[0].bytes + inputs[1].bytes), True, "a table of distinct rows")
+        return MemoryNeed(
+            floor, 2 * settings.batch_bytes + int(inputs[0].bytes + inputs[1].bytes), True, "a table of distinct rows"
+        )
 
     def needs(self) -> Sequence[Distribution]:
         return [SINGLE, SINGLE]

@@ -119,7 +119,7 @@ class SortedAggregate(Operator):
         return pa.RecordBatch.from_arrays(columns, schema=self.schema)
 
     def memory(self, inputs: Sequence[Stats], settings: Settings) -> MemoryNeed:
-        need = sort_need(inputs[0], settings)
+        need = sort_need(inputs[0], settings, (*(SortColumn(key) for key in self.keys), *self._order()))
         room = self.room * settings.batch_bytes
         ideal = None if need.ideal is None else need.ideal + room
         return MemoryNeed(need.floor + room, ideal, True, "rows to sort, twice, and one piece of groups")

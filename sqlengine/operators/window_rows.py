@@ -124,7 +124,7 @@ class WindowRows(Operator):
             reservation.grow(half)
 
     def memory(self, inputs: Sequence[Stats], settings: Settings) -> MemoryNeed:
-        need = sort_need(inputs[0], settings)
+        need = sort_need(inputs[0], settings, (*(SortColumn(key) for key in self.partition_by), *self.order_by))
         piece = _PIECES * settings.batch_bytes
         ideal = None if need.ideal is None else need.ideal + piece
         return MemoryNeed(need.floor + piece, ideal, True, "rows to sort, twice, and one piece with its values")

@@ -14,9 +14,11 @@ it will be. The floors are therefore the very numbers that admit the query; ever
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from sqlengine.expr.nodes import ColumnRef
 from sqlengine.expr.statistics import Stats
 from sqlengine.operators.base import MemoryNeed, Operator
 from sqlengine.operators.exchange import Exchange, HeldPlan, StageInput
@@ -38,6 +40,8 @@ _ON_DISK = 0.5
 # What becomes resident beside the operators' bytes: code and objects of a first query, slack of the allocators.
 _FIRST_QUERY, _SLACK = 10 << 20, 1.1
 _LEAST_BATCH = 4 << 10
+# Estimates of sizes are rather too high than too low: what is just over its share will be found to fit.
+_DOUBT = 1.2
 
 Planner = Callable[[Settings], Operator]
 
@@ -234,29 +238,32 @@ def _stage(
     total = fixed + sum(extra for want, extra in zip(wants, extras, strict=True) if want.need.spills) + output
     sharing = sum(want.tables for want, extra in zip(wants, extras, strict=True) if extra and want.need.spills)
     sharing += tasks if output else 0
-    # Finished rows are written to disk to admit a task, not to let it grow.
-    share = max(0, room - fixed - standing) // max(1, sharing)
+    # Whoever can spill has an equal part, and those who hold what earlier stages left are among them; those rows are
+    # written to disk to admit a task, not to let it grow.
+    share = max(0, room - fixed) // max(1, sharing + len(held) * fitted.settings.threads)
     crowded = total + standing > room
+    if crowded:
+        share = min(share, max(0, room - fixed - standing) // max(1, sharing))
     operators = []
     taken = fixed
     in_use = 0
     for want, extra in zip(wants, extras, strict=True):
         spill = 0
         in_use += want.in_use
-        if crowded and want.need.spills and extra > share * want.tables:
+        if want.need.spills and extra > _DOUBT * share * want.tables:
             spill = int(want.data * _ON_DISK)
             in_use += want.need.floor * want.tasks - want.in_use
             extra = share * want.tables
         taken += extra if want.need.spills else 0
         floor = want.need.floor * want.tasks
-        ideal = None if want.need.ideal is None else floor + _extra(want)
+        ideal = None if want.need.ideal is None else max(floor, want.need.ideal * want.tables)
         operators.append(
             OperatorForecast(
                 want.operator, want.depth, want.tasks, floor, ideal, floor + extra, want.source, want.need.spills,
                 spill, want.need.why,
             )
         )  # fmt: skip
-    kept = min(output, share * tasks) if crowded else output
+    kept = output if output <= _DOUBT * share * tasks else share * tasks
     peak = min(capacity, fitted.floor + taken + kept + standing)
     if seam is not None:
         in_use += _in_use(seam, needs.of(seam, fitted.settings), needs, fitted.settings, tasks) * tasks
@@ -276,12 +283,12 @@ def _wants(root: Operator, needs: Needs, fitted: Fitted, tasks: int, depth: int)
     """The operators of a pipeline and of the tasks below its gathers, in the order of the tree."""
     found: list[_Want] = []
     settings = fitted.settings
-    parts = units(root) or settings.threads  # into how many the rows are cut
+    share = _largest_share(root, needs, settings)
 
     def visit(operator: Operator, depth: int) -> None:
         shared = isinstance(operator, HashJoin) and operator.shared
         inputs = [
-            needs.stats(child) if shared and place == 1 else _part(needs.stats(child), parts)
+            needs.stats(child) if shared and place == 1 else _part(needs.stats(child), share)
             for place, child in enumerate(operator.inputs)
         ]
         need = operator.memory(inputs, settings)
@@ -294,7 +301,11 @@ def _wants(root: Operator, needs: Needs, fitted: Fitted, tasks: int, depth: int)
         if shared:
             source = whole[1].origin
         in_use = _in_use(operator, need, needs, settings, tasks) * tasks
-        found.append(_Want(operator, depth, need, tasks, 1 if shared else tasks, data, source, in_use))
+        tables = 1 if shared else tasks
+        if need.spills and not isinstance(operator, Exchange):
+            smallest = operator.memory(inputs, replace(settings, batch_bytes=_LEAST_BATCH))
+            in_use = min(need.floor * tasks, in_use + min(need.floor, smallest.ideal or 0) * tables)
+        found.append(_Want(operator, depth, need, tasks, tables, data, source, in_use))
         if isinstance(operator, Exchange):
             child = operator.inputs[0]
             found.extend(_wants(child, needs, fitted, width(child, settings.threads), depth + 1))
@@ -310,12 +321,13 @@ def _wants(root: Operator, needs: Needs, fitted: Fitted, tasks: int, depth: int)
 
 def _in_use(operator: Operator, need: MemoryNeed, needs: Needs, settings: Settings, tasks: int) -> int:
     """What of the floor of one task is filled as long as the operator does not spill: a batch of each stream."""
-    size = _batch(operator, needs, settings, tasks)
     if isinstance(operator, ScanSplits):
         decoded = operator.source.stats([name for name, _ in operator.columns])
         smaller = replace(settings, batch_bytes=max(_LEAST_BATCH, int(_largest(decoded, settings, tasks))))
         return min(need.floor, operator.memory([], smaller).floor)
-    return min(need.floor, int(size + sum(_batch(child, needs, settings, tasks) for child in operator.inputs)))
+    if isinstance(operator, ProjectColumns) and all(isinstance(expr, ColumnRef) for _, expr in operator.columns):
+        return 0  # gives on what it gets
+    return min(need.floor, int(_batch(operator, needs, settings, tasks)))
 
 
 def _batch(operator: Operator, needs: Needs, settings: Settings, tasks: int) -> float:
@@ -341,8 +353,23 @@ def _largest(stats: Stats, settings: Settings, tasks: int) -> float:
     return min(float(settings.batch_bytes), settings.batch_rows * width, stats.bytes / tasks)
 
 
-def _part(stats: Stats, parts: int) -> Stats:
-    return replace(stats, rows=stats.rows / parts, bytes=stats.bytes / parts)
+def _largest_share(root: Operator, needs: Needs, settings: Settings) -> float:
+    """Which part of the rows one task has at a time. Few values of a key make uneven partitions: so many balls as there
+    are values, thrown into as many bins."""
+    parts = units(root) or settings.threads
+    share = 1.0 / parts
+    for operator in pipeline(root):
+        if isinstance(operator, StageInput) and operator.given.kind == "hash":
+            known = [operator.columns.get(key) for key in operator.given.keys]
+            values = math.prod(facts.distinct for facts in known if facts is not None and facts.distinct is not None)
+            if all(facts is not None and facts.distinct is not None for facts in known):
+                mean = max(1.0, values) / parts
+                share = max(share, min(1.0, (mean + 1.5 * math.sqrt(mean)) / max(1.0, values)))
+    return share
+
+
+def _part(stats: Stats, share: float) -> Stats:
+    return replace(stats, rows=stats.rows * share, bytes=stats.bytes * share)
 
 
 def _consume(root: Operator, held: dict[int, int]) -> None:

@@ -6,10 +6,11 @@ The backend cuts while it runs, with real sizes; a forecast cuts with estimated 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 from sqlengine.expr.statistics import Stats
 from sqlengine.operators.base import Operator
-from sqlengine.operators.exchange import Exchange, HeldPlan, KeyRange, StageInput
+from sqlengine.operators.exchange import Exchange, HeldInput, HeldPlan, KeyRange, StageInput
 
 
 def next_seam(operator: Operator) -> Exchange | HeldPlan | None:
@@ -37,13 +38,23 @@ def after_stage(
 
     def swap(node: Operator) -> Operator:
         if isinstance(seam, HeldPlan):
-            return seam.inputs[1]
+            return _informed(seam.inputs[1], seam.name, left)
         return StageInput(
             (), seam.inputs[0].schema, number, seam.to, seam.partitions, int(left.rows), int(left.bytes),
             summary=summary or {}, columns=left.columns, origin=left.origin,
         )  # fmt: skip
 
     return _replaced(root, seam, swap)
+
+
+def _informed(root: Operator, name: str, left: Stats) -> Operator:
+    """The readings of a held plan with what it holds."""
+    if isinstance(root, HeldInput) and root.name == name:
+        return replace(root, known=left)
+    children = tuple(_informed(child, name, left) for child in root.inputs)
+    if all(a is b for a, b in zip(children, root.inputs, strict=True)):
+        return root
+    return root.with_children(children)
 
 
 def _replaced(root: Operator, target: Operator, swap: Callable[[Operator], Operator]) -> Operator:
