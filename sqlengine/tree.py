@@ -6,6 +6,7 @@ none recurses by hand.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from typing import Protocol, Self, TypeVar
 
@@ -19,6 +20,14 @@ class Tree(Protocol):
 
 
 T = TypeVar("T", bound=Tree)
+# Trees are walked recursively; frames of Python functions live on the heap, so depth is cheap.
+_DEPTH = 50_000
+
+
+def allow_deep_trees() -> None:
+    """Let Python functions call each other as deep as trees may be."""
+    if sys.getrecursionlimit() < _DEPTH:
+        sys.setrecursionlimit(_DEPTH)
 
 
 def walk(node: T) -> Iterator[T]:
@@ -33,9 +42,9 @@ def walk(node: T) -> Iterator[T]:
 def transform_up(node: T, change: Callable[[T], T]) -> T:
     """Apply `change` to every node, children first. Untouched subtrees are shared, not copied."""
     children = node.children()
-    new = tuple(transform_up(child, change) for child in children)
+    new = [transform_up(child, change) for child in children]  # no generator: its frames would be on the C stack
     if any(a is not b for a, b in zip(new, children, strict=True)):
-        node = node.with_children(new)
+        node = node.with_children(tuple(new))
     return change(node)
 
 
@@ -43,7 +52,7 @@ def transform_down(node: T, change: Callable[[T], T]) -> T:
     """Apply `change` to every node, parents first; goes on into what `change` returned."""
     node = change(node)
     children = node.children()
-    new = tuple(transform_down(child, change) for child in children)
+    new = [transform_down(child, change) for child in children]
     if any(a is not b for a, b in zip(new, children, strict=True)):
-        node = node.with_children(new)
+        node = node.with_children(tuple(new))
     return node

@@ -14,6 +14,7 @@ from __future__ import annotations
 import datetime
 import decimal
 import itertools
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -325,12 +326,16 @@ def literal(value: Any) -> Literal:
 def and_all(parts: tuple[Expr, ...] | list[Expr]) -> Expr:
     """The conjunction of the parts; TRUE for none."""
     parts = [p for p in parts if p != TRUE]
-    if not parts:
-        return TRUE
-    result = parts[0]
-    for part in parts[1:]:
-        result = Call(pa.bool_(), "and", (result, part))
-    return result
+    return in_pairs(parts, lambda a, b: Call(pa.bool_(), "and", (a, b))) if parts else TRUE
+
+
+def in_pairs(parts: list[Expr], join: Callable[[Expr, Expr], Expr]) -> Expr:
+    """What an associative operator makes of the parts, in their order and as flat as can be: long chains must not make
+    deep trees."""
+    while len(parts) > 1:
+        pairs = [join(a, b) for a, b in zip(parts[::2], parts[1::2], strict=False)]
+        parts = pairs if len(parts) % 2 == 0 else [*pairs, parts[-1]]
+    return parts[0]
 
 
 def conjuncts(expr: Expr) -> list[Expr]:
@@ -345,7 +350,7 @@ def columns_of(expr: Expr) -> frozenset[str]:
     beside its fields, where equality does not see it."""
     found: frozenset[str] | None = expr.__dict__.get("_columns")
     if found is None:
-        found = _NO_COLUMNS.union(*map(columns_of, expr.children()))
+        found = _NO_COLUMNS.union(*[columns_of(child) for child in expr.children()])
         if isinstance(expr, ColumnRef):
             found = frozenset((expr.key,))
         elif isinstance(expr, Lambda):

@@ -286,6 +286,11 @@ def _inferred(
         raise BindError(
             f"no function {name}({shown})", code="no_matching_overload", hint=str(error) or None, location=location
         ) from None
+    except IndexError:  # an argument that is always there is not
+        raise BindError(
+            f"{name}() takes more than {len(args)} argument{'' if len(args) == 1 else 's'}",
+            code="no_matching_overload", location=location,
+        ) from None  # fmt: skip
 
 
 class NoMatch(Exception):

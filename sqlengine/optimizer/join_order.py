@@ -28,6 +28,7 @@ from sqlengine.plan.nodes import Plan
 from sqlengine.settings import Settings
 
 _EXACT = 9
+_COMPARED = 24  # with more parts not even all pairs are compared
 _PROBE, _BUILD, _MADE, _PAIR = 1.0, 3.0, 0.5, 0.1
 _BYTE = 1 / 64  # of moving one byte, beside the cost of a row
 
@@ -214,7 +215,19 @@ def _exact(graph: JoinGraph, parts: list[_Part]) -> _Part:
     return best[(1 << count) - 1]
 
 
+def _as_written(graph: JoinGraph, parts: list[_Part]) -> _Part:
+    """One part after the other, those first that an equality connects: for so many that comparing takes too long."""
+    result, rest = parts[0], parts[1:]
+    while rest:
+        at = next((i for i, part in enumerate(rest) if graph.connected(result.mask, part.mask)), None)
+        part = rest.pop(at or 0)
+        result = _joined(graph, result, part, at is not None)
+    return result
+
+
 def _greedy(graph: JoinGraph, parts: list[_Part]) -> _Part:
+    if len(parts) > _COMPARED:
+        return _as_written(graph, parts)
     parts = list(parts)
     while len(parts) > 1:
         options = []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -25,9 +24,7 @@ from sqlengine.optimizer.simplify_predicates import simplify_predicates
 from sqlengine.optimizer.unwrap_casts import unwrap_casts
 from sqlengine.plan.nodes import Plan
 from sqlengine.settings import Settings
-
-# Plans and expressions are walked recursively; frames of Python functions live on the heap, so depth is cheap.
-_DEPTH = 50_000
+from sqlengine.tree import allow_deep_trees
 
 
 @dataclass(frozen=True)
@@ -67,8 +64,7 @@ def optimize(plan: Plan, settings: Settings) -> Plan:
 
 def trace(plan: Plan, settings: Settings) -> list[tuple[str, Plan]]:
     """The plan after each rule that changed it, with the rule's name; for EXPLAIN."""
-    if sys.getrecursionlimit() < _DEPTH:
-        sys.setrecursionlimit(_DEPTH)
+    allow_deep_trees()
     steps = []
     for rule in RULES:
         if rule.name in settings.disabled_rules and not rule.needed:

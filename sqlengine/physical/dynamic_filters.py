@@ -27,7 +27,10 @@ from sqlengine.operators.project_columns import ProjectColumns
 from sqlengine.operators.scan_splits import ScanSplits
 from sqlengine.operators.sorted_aggregate import SortedAggregate
 from sqlengine.operators.window_rows import WindowRows
+from sqlengine.tree import walk
 
+# A bound may go to both sides of each join: below so many it would take longer than it saves.
+_MANY_JOINS = 24
 # Kinds whose answer has no row for a probe row without a match.
 DROPS_UNMATCHED = frozenset({"inner", "build_outer", "probe_semi", "build_semi", "build_anti"})
 _GIVES_PROBE_COLUMNS = frozenset({"inner", "probe_semi", "probe_anti", "probe_outer", "single", "mark"})
@@ -37,6 +40,8 @@ _OUTER = frozenset({"probe_outer", "build_outer", "full"})
 
 def narrowed(probe: Operator, join: HashJoin, build: StageInput) -> Operator:
     """The probe side of a join, reading only what can have a match among the rows of the finished build side."""
+    if sum(isinstance(node, HashJoin) for node in walk(probe)) > _MANY_JOINS:
+        return probe
     for probe_key, build_key in zip(join.probe_keys, join.build_keys, strict=True):
         known = build.summary.get(build_key)
         if known is None or (join.null_equal and known.low is None):

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 from sqlglot import exp
 
-from sqlengine.errors import BindError, Location, NotSupportedError
+from sqlengine.errors import BindError, Location, NotSupportedError, ParseError
 from sqlengine.expr.coercion import cast_to, common_of
 from sqlengine.expr.nodes import (
     Case,
@@ -22,6 +22,7 @@ from sqlengine.expr.nodes import (
     Expr,
     Literal,
     and_all,
+    in_pairs,
     literal,
     null_of,
 )  # fmt: skip
@@ -167,6 +168,8 @@ class ExpressionBinder:
                     return from_comprehension(self, node.expressions[0])
                 return self.call("list_value", [self.bind(a) for a in node.expressions], location)
             case exp.Tuple():
+                if not node.expressions:
+                    raise ParseError("expected something between the parentheses", location=location)
                 return self.call("row", [self.bind(a) for a in node.expressions], location)
             case exp.Struct():
                 names = tuple(item.this.name for item in node.expressions)
@@ -261,7 +264,7 @@ class ExpressionBinder:
         return self.call("not", [value], location) if node.args.get("negate") else value
 
     def _logic(self, node: exp.Expression, location: Location | None) -> Expr:
-        """AND and OR; a long chain of one of them is bound in a loop, not by recursion."""
+        """AND and OR; a long chain of one of them becomes a flat tree."""
         parts = []
         top: exp.Expression = node
         while isinstance(top, type(node)):
@@ -269,10 +272,8 @@ class ExpressionBinder:
             top = top.this
         parts.append(top)
         name = "and" if isinstance(node, exp.And) else "or"
-        result = self.boolean(parts.pop())
-        while parts:
-            result = self.call(name, [result, self.boolean(parts.pop())], location)
-        return result
+        bound = [self.boolean(part) for part in reversed(parts)]
+        return in_pairs(bound, lambda a, b: self.call(name, [a, b], location))
 
     def _is(self, node: exp.Is) -> Expr:
         value = self.bind(node.this)

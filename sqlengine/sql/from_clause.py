@@ -40,6 +40,9 @@ if TYPE_CHECKING:
     from sqlengine.sql.binder import Binder, Names
 
 
+_MOST_JOINS = 100  # each level of a plan is planned and fitted again as its inputs become known
+
+
 def bind_from(binder: Binder, tree: exp.Select, outer: Scope | None) -> tuple[p.Plan, Scope]:
     """The rows of FROM and the scope that sees their columns."""
     first = tree.args.get("from_")
@@ -67,6 +70,11 @@ def _joins(binder: Binder, first: exp.Expression, more: list[exp.Join], outer: S
 
 
 def _joined(binder: Binder, first: exp.Expression, joins: list[exp.Join], outer: Scope | None) -> tuple[p.Plan, Scope]:
+    if len(joins) > _MOST_JOINS:
+        raise NotSupportedError(
+            f"more than {_MOST_JOINS} joins in a row", hint="join some of the tables in WITH ... AS MATERIALIZED",
+            location=binder.text.of(joins[_MOST_JOINS]),
+        )  # fmt: skip
     plan, scope = bind_table(binder, first, outer)
     scope = Scope(list(scope.columns), outer, set(scope.hidden))
     for join in joins:

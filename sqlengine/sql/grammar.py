@@ -21,6 +21,7 @@ from sqlengine.errors import NotSupportedError, ParseError
 from sqlengine.sql.dialect import SqlengineDialect
 from sqlengine.sql.source_text import Text
 from sqlengine.sql.strict import check_tokens, check_tree, shown
+from sqlengine.tree import allow_deep_trees
 
 # sqlglot warns about statements that it keeps as text; none of them get so far.
 logging.getLogger("sqlglot").setLevel(logging.ERROR)
@@ -105,10 +106,12 @@ def data_type(tokens: Sequence[Token], text: Text, after: Token) -> exp.DataType
     tree = _tree(exp.DataType, tokens, text)
     if not isinstance(tree, exp.DataType):
         raise _unexpected(tokens, tokens[0], text)
+    check_tree(tree, text)
     return tree
 
 
 def _tree(into: Any, tokens: Sequence[Token], text: Text) -> exp.Expression:
+    allow_deep_trees()
     parser = _DIALECT.parser()
     tokens = _with_arrows(tokens)
     try:

@@ -8,7 +8,7 @@ import re
 import pyarrow as pa
 from sqlglot import exp
 
-from sqlengine.errors import BindError, Location
+from sqlengine.errors import BindError, Location, ParseError
 from sqlengine.expr.nodes import Expr, Literal, literal
 from sqlengine.expr.text_values import parse_interval
 from sqlengine.types import INTERVAL
@@ -32,6 +32,8 @@ def text_or_number(node: exp.Literal) -> Expr:
 
 def number(text: str) -> Literal:
     if "e" in text.lower():
+        if text[-1] in "eE+-":
+            raise ParseError(f"{text} is not a number", hint="such as 1e3")
         return literal(float(text))
     if "." in text:
         # The digits as written give the type; what 38 places cannot hold is a DOUBLE.

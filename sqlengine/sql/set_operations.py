@@ -14,6 +14,7 @@ from sqlengine.plan import nodes as p
 from sqlengine.sql.consumed import check_consumed
 from sqlengine.sql.ordering import ordered
 from sqlengine.sql.scope import Scope
+from sqlengine.types import sql_name
 
 if TYPE_CHECKING:
     from sqlengine.sql.binder import Binder, Names
@@ -23,38 +24,75 @@ _KINDS: dict[type[exp.Expression], str] = {exp.Union: "union", exp.Intersect: "i
 
 def bind_set_operation(binder: Binder, tree: exp.SetOperation, outer: Scope | None) -> tuple[p.Plan, Names]:
     check_consumed(tree, binder.text)
+    kind = _KINDS[type(tree)]
+    if kind == "union" and not tree.args.get("by_name"):
+        plan, names = _union(binder, tree, outer)
+        return ordered(binder, _order_by_outputs(tree, names), plan, names)
     left, names = binder.query(tree.this, outer)
     right, others = binder.query(tree.expression, outer)
-    kind = _KINDS[type(tree)]
     if tree.args.get("by_name"):
         if kind != "union":
             raise NotSupportedError(f"{kind.upper()} BY NAME is not supported", location=binder.text.of(tree))
         left, right, names = _by_name(binder, left, names, right, others, tree)
-    elif len(names) != len(others):
-        raise BindError(
-            f"the sides of {kind.upper()} have {len(names)} and {len(others)} columns", code="set_columns",
-            hint="UNION BY NAME fills missing columns with NULL" if kind == "union" else None,
-            location=binder.text.of(tree),
-        )  # fmt: skip
-    types = []
-    for name, a, b in zip(names, left.schema.types, right.schema.types, strict=True):
-        type_ = common_type(a, b)
-        if type_ is None:
-            raise BindError(
-                f'column "{name}" of {kind.upper()} is {a} on one side and {b} on the other', code="type_mismatch",
-                hint="cast one of them", location=binder.text.of(tree),
-            )  # fmt: skip
-        types.append(type_)
-    left, right = with_types(binder, left, types), with_types(binder, right, types)
+        others = names
+    left, right = _alike(binder, tree, [left, right], [names, others])
     keys = tuple(binder.keys.make(name) for name in names)
     all_ = not tree.args.get("distinct")
-    plan: p.Plan
+    made: p.Plan
     if kind == "union":
-        plan = p.Union((left, right), keys)
-        plan = plan if all_ else p.Distinct(plan)
+        made = p.Union((left, right), keys)
+        made = made if all_ else p.Distinct(made)
     else:
-        plan = p.SetOperation(left, right, kind, all_, keys)
-    return ordered(binder, _order_by_outputs(tree, names), plan, names)
+        made = p.SetOperation(left, right, kind, all_, keys)
+    return ordered(binder, _order_by_outputs(tree, names), made, names)
+
+
+def _union(binder: Binder, tree: exp.SetOperation, outer: Scope | None) -> tuple[p.Plan, Names]:
+    """UNION or UNION ALL; a chain of one of them is one node, however long it is."""
+    sides: list[exp.Expression] = []
+    node: exp.Expression = tree
+    while _continues(node, tree):
+        check_consumed(node, binder.text)
+        sides.append(node.args["expression"])
+        node = node.this
+    bound = [binder.query(side, outer) for side in (node, *reversed(sides))]
+    names = bound[0][1]
+    plans = _alike(binder, tree, [plan for plan, _ in bound], [own for _, own in bound])
+    plan = p.Union(tuple(plans), tuple(binder.keys.make(name) for name in names))
+    return (p.Distinct(plan) if tree.args.get("distinct") else plan), names
+
+
+def _continues(node: exp.Expression, tree: exp.SetOperation) -> bool:
+    """Whether the sides of a UNION are sides of the UNION around it too."""
+    if not isinstance(node, exp.Union) or node.args.get("by_name"):
+        return False
+    if node is tree:
+        return True
+    same = bool(node.args.get("distinct")) == bool(tree.args.get("distinct"))
+    return same and not any(node.args.get(key) for key in ("with_", "order", "limit", "offset"))
+
+
+def _alike(binder: Binder, tree: exp.SetOperation, plans: list[p.Plan], names: list[Names]) -> list[p.Plan]:
+    """The sides with the same types in each column."""
+    kind = _KINDS[type(tree)].upper()
+    for own in names[1:]:
+        if len(own) != len(names[0]):
+            raise BindError(
+                f"the sides of {kind} have {len(names[0])} and {len(own)} columns", code="set_columns",
+                hint="UNION BY NAME fills missing columns with NULL" if kind == "UNION" else None,
+                location=binder.text.of(tree),
+            )  # fmt: skip
+    types = list(plans[0].schema.types)
+    for plan in plans[1:]:
+        for place, (a, b) in enumerate(zip(types, plan.schema.types, strict=True)):
+            type_ = common_type(a, b)
+            if type_ is None:
+                raise BindError(
+                    f'column "{names[0][place]}" of {kind} is {sql_name(a)} on one side and {sql_name(b)} on the other',
+                    code="type_mismatch", hint="cast one of them", location=binder.text.of(tree),
+                )  # fmt: skip
+            types[place] = type_
+    return [with_types(binder, plan, types) for plan in plans]
 
 
 def _order_by_outputs(tree: exp.SetOperation, names: Names) -> exp.SetOperation:

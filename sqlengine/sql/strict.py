@@ -15,6 +15,9 @@ from sqlengine.errors import ParseError
 from sqlengine.sql.source_text import Text
 
 T = TokenType
+DEEPEST = 2500  # levels of expressions
+DEEPEST_VALUES = 100  # levels of lists, structs, types and queries, each of which makes types or plans of its own
+_VALUES = (exp.Array, exp.Struct, exp.DataType, exp.Select, exp.SetOperation, exp.Bracket, exp.Lambda)
 _OPENERS = {T.L_PAREN, T.L_BRACKET, T.L_BRACE}
 _CLOSERS = {T.R_PAREN, T.R_BRACKET, T.R_BRACE}
 # What must be followed by an operand.
@@ -194,6 +197,7 @@ def _is_clause(before: Token | None, after: Token | None) -> bool:
 
 def check_tree(tree: exp.Expression, text: Text) -> None:
     """What the order of tokens does not show."""
+    _check_depth(tree, text)
     for values in tree.find_all(exp.Values):
         alias = values.args.get("alias")
         if alias is not None and not alias.this and alias.columns:
@@ -208,6 +212,26 @@ def check_tree(tree: exp.Expression, text: Text) -> None:
             what = kind if kind in ("CROSS", "POSITIONAL") else method
             node = said if isinstance(said, exp.Expression) else said[0]
             raise ParseError(f"{what} JOIN takes no condition", location=text.of(node))
+
+
+def _check_depth(tree: exp.Expression, text: Text) -> None:
+    """Refuse what is nested deeper than any tree of the engine may be. A chain of AND, OR or UNION is one level: it is
+    taken apart in a loop."""
+    stack = [(tree, 0, 0)]
+    while stack:
+        node, depth, nested = stack.pop()
+        if depth > DEEPEST or nested > DEEPEST_VALUES:
+            most = DEEPEST if depth > DEEPEST else DEEPEST_VALUES
+            raise ParseError(
+                f"this is nested more than {most:,} levels deep", hint="compute parts of it in WITH or subqueries",
+                location=text.of(node) or text.of(tree),
+            )  # fmt: skip
+        inside = nested + isinstance(node, _VALUES)
+        for child in node.iter_expressions():
+            if type(child) is type(node) and isinstance(node, exp.And | exp.Or | exp.Union):
+                stack.append((child, depth, nested))
+            else:
+                stack.append((child, depth + 1, inside))
 
 
 def _error(text: Text, token: Token, message: str, hint: str | None = None) -> ParseError:

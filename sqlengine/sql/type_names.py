@@ -43,6 +43,8 @@ def arrow_type(type_: exp.DataType) -> pa.DataType:
     if kind in TEXT_KINDS:
         return pa.string()
     if kind == _Kind.DECIMAL:
+        if not all(p.name.isdigit() for p in type_.expressions):
+            raise BindError("DECIMAL takes its digits as numbers", code="invalid_type", hint="such as DECIMAL(9, 2)")
         sizes = [int(p.name) for p in type_.expressions]
         digits, scale = sizes if len(sizes) == 2 else (sizes[0], 0) if sizes else (18, 3)
         if not (1 <= digits <= 38 and 0 <= scale <= digits):

@@ -135,6 +135,8 @@ def _bound(node: Any, side: Any, within: ExpressionBinder, unit: str, order: tup
             return (f"unbounded_{side}",)
         raise ParseError(f"{node} {side} is not a frame bound")
     location = within.text.of(node)
+    if side not in ("preceding", "following"):
+        raise ParseError("a frame bound is so many rows PRECEDING or FOLLOWING", location=location)
     offset = within.bind(node)
     if isinstance(offset, Literal) and isinstance(offset.value, int | float) and offset.value < 0:
         raise BindError("a frame offset must not be negative", code="bad_frame", location=location)
