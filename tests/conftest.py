@@ -11,5 +11,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     ways = ("default", "floor", "batch1", "batch7", "rules-off", "threads1", "threads4")
     parser.addoption("--matrix", choices=ways, help="run all .test files in this way only")
     parser.addoption("--update", action="store_true", help="fill the answers of .test files from DuckDB")
+    parser.addoption("--functions", action="store_true", help="compare every function for all types of arguments")
     count = int(os.environ.get("SQLENGINE_FUZZ", "2000"))
     parser.addoption("--fuzz", type=int, default=count, help="number of random queries compared with DuckDB")

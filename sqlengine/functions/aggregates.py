@@ -41,8 +41,12 @@ def _sum(args: Sequence[Expr]) -> Types:
 def _avg(args: Sequence[Expr]) -> Types:
     type_ = _one(args)
     t = pa.types
-    if t.is_date(type_) or t.is_timestamp(type_) or t.is_time(type_) or type_ == INTERVAL:
-        raise NoMatch("the mean of dates and times is not supported: average epoch(x)")
+    if t.is_timestamp(type_) or t.is_time(type_):
+        return (type_,), type_
+    if t.is_date(type_):
+        return (pa.timestamp("us"),), pa.timestamp("us")
+    if type_ == INTERVAL:
+        raise NoMatch("the mean of intervals is not supported: average epoch(x)")
     type_ = _number(type_)
     return (DOUBLE if t.is_floating(type_) else type_,), DOUBLE
 

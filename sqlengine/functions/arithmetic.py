@@ -9,6 +9,7 @@ error_on_division_by_zero = false. Overflow is an error.
 from __future__ import annotations
 
 import decimal
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -190,7 +191,7 @@ def _divide(call: Call, args: list[Any], rows: int, settings: Settings) -> Any:
 def _divisor(call: Call, a: Any, b: Any, settings: Settings) -> Any:
     """The divisor with NULL for zero, or an error when rows with a dividend have one."""
     if pa.types.is_decimal(b.type):
-        zero = pc.equal(b, pa.scalar(0, pa.int32()).cast(b.type))
+        zero = pc.equal(b, pa.scalar(decimal.Decimal(0), b.type))
     else:
         zero = pc.equal(b, pa.scalar(0, b.type))
     if isinstance(zero, pa.Scalar) and not zero.as_py():
@@ -266,9 +267,19 @@ def _modulo(call: Call, args: list[Any], rows: int, settings: Settings) -> Any:
 
 
 def float_remainder(a: Any, b: Any) -> Any:
-    """C's fmod of DOUBLEs: exact for the quotients that DOUBLE holds; a finite number by infinity is itself."""
-    part = pc.subtract(a, pc.multiply(pc.trunc(pc.divide(a, b)), b))
-    return pc.if_else(pc.and_(pc.is_inf(b), pc.is_finite(a)), a, part)
+    """C's fmod; a finite number by infinity is itself. Quotients beyond 2^50 are taken apart row by row."""
+    if a.type == pa.float32():
+        return pc.cast(float_remainder(pc.cast(a, pa.float64()), pc.cast(b, pa.float64())), a.type)
+    quotient = pc.divide(a, b)
+    part = pc.subtract(a, pc.multiply(pc.trunc(quotient), b))
+    far = pc.and_(pc.is_finite(a), pc.and_(pc.is_finite(b), pc.not_equal(b, 0.0)))
+    large = pc.fill_null(pc.and_(far, pc.greater(pc.abs(quotient), 2.0**50)), False)
+    result = pc.if_else(pc.and_(pc.is_inf(b), pc.is_finite(a)), a, part)
+    if not (large.as_py() if isinstance(large, pa.Scalar) else pc.any(large).as_py()):
+        return result
+    rows = len(large) if isinstance(large, pa.Array) else 1
+    exact = by_row(math.fmod, [pc.if_else(large, x, 1.0) for x in (a, b)], rows, a.type)
+    return pc.if_else(large, exact, result)
 
 
 def _minus(call: Call, value: Any) -> Any:

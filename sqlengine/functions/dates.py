@@ -153,6 +153,8 @@ def _of_interval(name: str, value: Any) -> Any:
             within = 3_600_000_000 if name == "minute" else 60_000_000
             left = pc.subtract(micros, pc.multiply(pc.divide(micros, within), within))
             result = pc.divide(left, _MICROS[name])
+        case "nanosecond":
+            result = pc.subtract(nanos, pc.multiply(pc.divide(nanos, 60_000_000_000), 60_000_000_000))
         case "epoch":
             # A year has 365.25 days, what is left of months 30 days each.
             seconds = pc.add(pc.multiply(years, 31557600), pc.multiply(rest, 2592000))

@@ -88,9 +88,11 @@ _setter("json_insert", True, False, "JSON with a value added at a path where the
 _setter("json_replace", False, True, "JSON with the value at a path replaced where there is one.")
 
 
-def _removed(text: str, path: Any) -> str:
+def _removed(text: str, path: Any) -> str | None:
     value = read(text)
     for where in [path] if isinstance(path, str) else path:
+        if not steps_of(where):
+            return None  # the whole
         holder, step = _place(value, steps_of(where), False)
         if holder is not None:
             del holder[step]
@@ -121,6 +123,8 @@ def _in_order(value: Any) -> Any:
 
 
 def _deep(a: Any, b: Any) -> Any:
+    if b is None:
+        return a
     if not (isinstance(a, dict) and isinstance(b, dict)):
         return b
     merged = dict(a)
@@ -146,9 +150,14 @@ def _difference(a: Any, b: Any) -> Any:
     return _NOTHING if type(a) is type(b) and a == b else b
 
 
-def _patch_between(a: str, b: str) -> str:
+def _patch_between(a: str | None, b: str | None) -> str | None:
+    if a is None or b is None:
+        return None if b is None else write(read(b))
     patch = _difference(read(a), read(b))
-    return write({} if patch is _NOTHING else patch)
+    if patch is not _NOTHING:
+        return write(patch)
+    after = read(b)
+    return write({} if isinstance(after, dict) else after)
 
 
 def _rewritten(change: Callable[[Any], Any]) -> Callable[[str], str]:
@@ -157,11 +166,20 @@ def _rewritten(change: Callable[[Any], Any]) -> Callable[[str], str]:
 
 each_value("json_strip_nulls", (TEXT,), TEXT, _rewritten(_without_nulls), "JSON without keys that are null.", "json")
 each_value("json_normalize", (TEXT,), TEXT, _rewritten(_in_order), "JSON with the keys of objects in order.", "json")
-each_value("json_merge_patch_diff", (TEXT, TEXT), TEXT, _patch_between,
-           "The patch that json_merge_patch needs to make one JSON of another.", "json")  # fmt: skip
+
+
+@scalar("json_merge_patch_diff", takes(TEXT, TEXT, gives=TEXT), "The patch that makes one JSON of another.",
+        category="json", strict=False)  # fmt: skip
+def _json_merge_patch_diff(call: Call, args: list[Any], rows: int, settings: Settings) -> Any:
+    pairs = zip(*(column(a, rows).to_pylist() for a in args), strict=True)
+    return pa.array([_patch_between(a, b) for a, b in pairs], TEXT)
 
 
 @scalar("json_deep_merge", takes(TEXT, TEXT, gives=TEXT, more=True), "JSON objects merged at every level.",
-        category="json")  # fmt: skip
+        category="json", strict=False)  # fmt: skip
 def _json_deep_merge(call: Call, args: list[Any], rows: int, settings: Settings) -> Any:
-    return by_row(lambda *texts: write(functools.reduce(_deep, map(read, texts))), args, rows, TEXT)
+    def two(a: str | None, b: str | None) -> str | None:
+        return b if a is None or b is None else write(_deep(read(a), read(b)))
+
+    columns = (column(a, rows).to_pylist() for a in args)
+    return pa.array([functools.reduce(two, row) for row in zip(*columns, strict=True)], TEXT)

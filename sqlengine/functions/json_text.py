@@ -79,6 +79,8 @@ def _quoted(text: str) -> str:
 @functools.lru_cache(maxsize=256)
 def steps_of(path: str) -> tuple[Any, ...]:
     """A path as keys (str), places (int, negative from the end) and `*` (None: all elements; True: all values)."""
+    if not path:
+        return ()
     if path.startswith("/"):
         parts = path[1:].split("/")
         return tuple(int(p) if p.isdigit() else p.replace("~1", "/").replace("~0", "~") for p in parts)
@@ -390,7 +392,7 @@ def _json_contains(call: Call, args: list[Any], rows: int, settings: Settings) -
 
 def _structure(value: Any) -> Any:
     if isinstance(value, dict):
-        return {k: _structure(v) for k, v in value.items()}
+        return {k: _structure(v) for k, v in value.items()} or "JSON"
     if isinstance(value, list):
         kinds = [_structure(v) for v in value]
         first = kinds[0] if kinds else "NULL"

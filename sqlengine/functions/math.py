@@ -16,7 +16,7 @@ from sqlengine.expr.coercion import is_number
 from sqlengine.expr.nodes import Call, Expr, Literal
 from sqlengine.expr.overloads import BOOL, DOUBLE, INT, TEXT, Types, by_row, constant, each_value, takes
 from sqlengine.expr.registry import NoMatch, scalar
-from sqlengine.functions.arithmetic import checked, out_of_range
+from sqlengine.functions.arithmetic import checked, float_remainder, out_of_range
 from sqlengine.functions.moves import column
 from sqlengine.kernels import decimals
 from sqlengine.settings import Settings
@@ -104,6 +104,18 @@ def _cbrt(x: float) -> float:
     return math.copysign(root if root**3 == abs(x) else abs(x) ** (1 / 3), x)
 
 
+def _atanh(x: float) -> float:
+    return math.copysign(math.inf, x) if abs(x) == 1 else math.atanh(x)
+
+
+def _gamma(x: float) -> float:
+    return math.inf if x == 0 else math.gamma(x)
+
+
+def _lgamma(x: float) -> float:
+    return math.inf if x <= 0 and x == math.floor(x) else math.lgamma(x)
+
+
 def _even(x: float) -> float:
     if not math.isfinite(x):
         return x
@@ -114,8 +126,8 @@ def _even(x: float) -> float:
 for _name, _python, _doc in (
     ("cbrt", _cbrt, "Cube root."), ("sinh", math.sinh, "Hyperbolic sine."), ("cosh", math.cosh, "Hyperbolic cosine."),
     ("tanh", math.tanh, "Hyperbolic tangent."), ("asinh", math.asinh, "Inverse hyperbolic sine."),
-    ("acosh", math.acosh, "Inverse hyperbolic cosine."), ("atanh", math.atanh, "Inverse hyperbolic tangent."),
-    ("gamma", math.gamma, "Gamma function."), ("lgamma", math.lgamma, "Logarithm of the gamma function."),
+    ("acosh", math.acosh, "Inverse hyperbolic cosine."), ("atanh", _atanh, "Inverse hyperbolic tangent."),
+    ("gamma", _gamma, "Gamma function."), ("lgamma", _lgamma, "Logarithm of the gamma function."),
     ("even", _even, "The next even number away from 0."),
 ):  # fmt: skip
     each_value(_name, (DOUBLE,), DOUBLE, _safely(_python), _doc, "math")
@@ -141,6 +153,23 @@ def _two_doubles(name: str, function: Callable[[Any, Any], Any], doc: str, alias
 _two_doubles("power", pc.power, "The first to the power of the second.", ("pow",))
 _two_doubles("atan2", pc.atan2, "The angle of the point (second, first).")
 _two_doubles("fdiv", lambda a, b: pc.floor(pc.divide(a, b)), "The quotient rounded down.")
+
+
+def _fmod_types(args: Sequence[Expr]) -> Types:
+    if len(args) == 2 and all(a.type == pa.float32() for a in args):
+        return (pa.float32(), pa.float32()), pa.float32()
+    return takes(DOUBLE, DOUBLE, gives=DOUBLE)(args)
+
+
+@scalar("fmod", _fmod_types, "Remainder with the sign of the divisor.", category="math")
+def _fmod(call: Call, args: list[Any], rows: int, settings: Settings) -> Any:
+    a, b = args
+    rest = float_remainder(a, b)
+    zero = pa.scalar(0, call.type)
+    other = pc.and_(pc.not_equal(rest, zero), pc.not_equal(pc.less(rest, zero), pc.less(b, zero)))
+    return pc.if_else(other, pc.add(rest, b), rest)
+
+
 each_value("nextafter", (DOUBLE, DOUBLE), DOUBLE, math.nextafter, "The next DOUBLE in a direction.", "math")
 
 
@@ -240,6 +269,7 @@ def _rounded(call: Call, args: list[Any], rows: int, mode: str) -> Any:
             return checked(decimals.rescale, call, array, call.type)  # rescale rounds halves away from zero
         return checked(decimals.rescale, call, pc.round(array, digits, round_mode=mode), call.type)
     if pa.types.is_integer(value.type):
+        digits = max(digits, -18)  # beyond that no digit is left
         return (
             value if digits >= 0 else checked(functools.partial(pc.round, ndigits=digits, round_mode=mode), call, value)
         )
@@ -247,6 +277,7 @@ def _rounded(call: Call, args: list[Any], rows: int, mode: str) -> Any:
 
 
 def _round_one(value: Any, digits: int, mode: str) -> Any:
+    digits = max(digits, -18) if isinstance(value, int) else digits
     return pc.round(pa.array([value]), digits, round_mode=mode)[0].as_py()
 
 

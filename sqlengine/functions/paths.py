@@ -23,32 +23,46 @@ from sqlengine.settings import Settings
 _TEXTS = pa.list_(TEXT)
 
 
+def _without_nulls(args: list[Any]) -> list[Any]:
+    """NULL after the path means the default."""
+    defaults = (pc.fill_null(arg, "" if arg.type == TEXT else False) for arg in args[1:])
+    return [args[0], *defaults]
+
+
+def _parts(path: str) -> list[str]:
+    return (["/"] if path.startswith("/") else []) + [part for part in path.split("/") if part]
+
+
 def _path(name: str, part: Callable[[str], Any], gives: pa.DataType, doc: str) -> None:
-    @scalar(name, takes(TEXT, TEXT, gives=gives, least=1), doc, category="path")
+    @scalar(name, takes(TEXT, TEXT, gives=gives, least=1), doc, category="path", strict=False)
     def run(call: Call, args: list[Any], rows: int, settings: Settings) -> Any:
         def one(path: str, kind: str = "both_slash") -> Any:
             return part(path if kind in ("forward_slash", "system") else path.replace("\\", "/"))
 
-        return by_row(one, args, rows, gives)
+        return by_row(one, _without_nulls(args), rows, gives)
 
 
 _path("parse_dirname", lambda p: p.split("/")[0] if "/" in p else "", TEXT, "The first folder of a path.")
 _path("parse_dirpath", posixpath.dirname, TEXT, "A path without its last part.")
-_path("parse_path", lambda p: [part or "/" for part in p.split("/")], _TEXTS, "The parts of a path.")
+_path("parse_path", _parts, _TEXTS, "The parts of a path.")
 
 
-@scalar("parse_filename", lambda args: _filename_types(args), "The last part of a path.", category="path")
+@scalar("parse_filename", lambda args: _filename_types(args), "The last part of a path.", category="path", strict=False)
 def _parse_filename(call: Call, args: list[Any], rows: int, settings: Settings) -> Any:
     def one(path: str, cut: Any = False, kind: str = "both_slash") -> str:
+        if isinstance(cut, str):
+            cut, kind = cut.lower() == "true", kind if cut.lower() in ("true", "false") else cut
         name = (path if kind in ("forward_slash", "system") else path.replace("\\", "/")).rpartition("/")[2]
-        return name.rpartition(".")[0] if cut in (True, "true") and "." in name else name
+        return name.rpartition(".")[0] if cut and "." in name else name
 
-    return by_row(one, args, rows, TEXT)
+    return by_row(one, _without_nulls(args), rows, TEXT)
 
 
 def _filename_types(args: Sequence[Expr]) -> Types:
     if not 1 <= len(args) <= 3:
         raise NoMatch("it takes a path, whether to cut the extension, and the kind of separator")
+    if len(args) == 2 and pa.types.is_string(args[1].type):
+        return (TEXT, TEXT), TEXT
     return (TEXT, BOOL, TEXT)[: len(args)], TEXT
 
 

@@ -290,7 +290,12 @@ def _regexp_extract_all(call: Call, args: list[Any], rows: int, settings: Settin
     options = _options(args, 3)
 
     def one(text: str, pattern: str, group: int = 0) -> list[str]:
-        return [found[group] or "" for found in _compiled(_full(pattern, options)).finditer(text)]
+        if group < 0:
+            return []
+        compiled = _compiled(_full(pattern, options))
+        if group > compiled.groups:
+            raise DataError(f"the pattern has no group {group}", code="invalid_argument", location=call.location)
+        return [found[group] or "" for found in compiled.finditer(text)]
 
     return by_row(one, args[:3], rows, _TEXTS)
 
@@ -299,8 +304,13 @@ def _regexp_extract_all(call: Call, args: list[Any], rows: int, settings: Settin
         category="pattern", aliases=("regexp_split_to_array", "str_split_regex"))  # fmt: skip
 def _split_regex(call: Call, args: list[Any], rows: int, settings: Settings) -> Any:
     pattern, options = constant(args[1]), _options(args, 2)
-    if pattern is None:
-        return by_row(lambda s, p: _compiled(_full(p, options)).split(s), args[:2], rows, _TEXTS)
+    args = [args[0], pc.fill_null(args[1], "(?!)")]  # without a pattern (NULL) the text is one part
+    if not pattern:
+
+        def one(text: str, pattern: str) -> list[str]:
+            return _compiled(_full(pattern, options)).split(text) if pattern else list(text)
+
+        return by_row(one, args[:2], rows, _TEXTS)
     return _checked(pc.split_pattern_regex, args[0], _full(pattern, options))
 
 

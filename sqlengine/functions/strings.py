@@ -35,7 +35,25 @@ def _kernel(
 
 _kernel("upper", pc.utf8_upper, TEXT, "In upper case.", ("ucase",))
 _kernel("lower", pc.utf8_lower, TEXT, "In lower case.", ("lcase",))
-_kernel("reverse", pc.utf8_reverse, TEXT, "Characters in reverse order.")
+
+
+@scalar("reverse", takes(TEXT, gives=TEXT), "Characters in reverse order.", category="text")
+def _reverse(call: Call, args: list[Any], rows: int, settings: Settings) -> Any:
+    if pc.all(pc.string_is_ascii(args[0])).as_py() is not False:
+        return pc.utf8_reverse(args[0])
+    return by_row(_reversed_text, args, rows, TEXT)
+
+
+def _reversed_text(text: str) -> str:
+    """Marks that combine with a letter, and what is joined to it, stay with it."""
+    pieces: list[str] = []
+    for c in text:
+        joined = pieces and (unicodedata.combining(c) or c in "\u200d\ufe0f" or pieces[-1].endswith("\u200d"))
+        if joined:
+            pieces[-1] += c
+        else:
+            pieces.append(c)
+    return "".join(reversed(pieces))
 
 
 def _measured(args: Sequence[Expr]) -> Types:
@@ -235,7 +253,8 @@ def _replace(call: Call, args: list[Any], rows: int, settings: Settings) -> Any:
 )
 def _overlay(call: Call, args: list[Any], rows: int, settings: Settings) -> Any:
     def one(text: str, new: str, start: int, *count: int) -> str:
-        return text[: start - 1] + new + text[start - 1 + (count[0] if count else len(new)) :]
+        end = start - 1 + (count[0] if count else len(new))
+        return text[: max(0, start - 1)] + new + (text[max(0, end) :] if end >= start - 1 else "")
 
     return by_row(one, args, rows, TEXT)
 

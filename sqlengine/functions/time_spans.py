@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pyarrow as pa
@@ -10,6 +11,7 @@ import pyarrow.compute as pc
 
 from sqlengine.errors import DataError
 from sqlengine.expr.coercion import is_number
+from sqlengine.expr.far_times import infinite
 from sqlengine.expr.nodes import Call, Expr
 from sqlengine.expr.overloads import DOUBLE, INT, TEXT, Types, constant, takes
 from sqlengine.expr.registry import NoMatch
@@ -183,13 +185,28 @@ def _bucket_types(args: Sequence[Expr]) -> Types:
     return types, type_
 
 
+def _by_width(call: Call, args: list[Any], rows: int, settings: Settings) -> Any:
+    """Buckets of a width that varies by row: once for each width."""
+    widths = column(args[0], rows).to_pylist()
+    pieces, places = [], []
+    for width in set(widths):
+        rows_of = pa.array([at for at, other in enumerate(widths) if other == width], INT)
+        some = [pa.scalar(width, INTERVAL), *(column(a, rows).take(rows_of) for a in args[1:])]
+        known = width is not None
+        pieces.append(_time_bucket(call, some, len(rows_of), settings) if known else pa.nulls(len(rows_of), call.type))
+        places.append(rows_of)
+    if not pieces:
+        return pa.nulls(0, call.type)
+    return pa.concat_arrays(pieces).take(pc.sort_indices(pa.concat_arrays(places)))
+
+
 @of_moments(
     "time_bucket", _bucket_types, "The start of the bucket of a width that a time lies in.", category="date", main=1
 )
 def _time_bucket(call: Call, args: list[Any], rows: int, settings: Settings) -> Any:
     width = constant(args[0])
     if width is None:
-        raise DataError("the width of time_bucket must be constant", code="invalid_argument", location=call.location)
+        return _by_width(call, args, rows, settings)
     value = column(pc.cast(local(args[1], settings), STAMP), rows)
     months, days, nanos = width
     size = days * DAY + nanos // 1000
@@ -316,6 +333,8 @@ def _stamp_types(gives: pa.DataType) -> Callable[[Sequence[Expr]], Types]:
     def infer(args: Sequence[Expr]) -> Types:
         if len(args) == 1:
             return takes(INT, gives=gives)(args)
+        if len(args) == 7 and gives.tz:
+            return takes(INT, INT, INT, INT, INT, DOUBLE, TEXT, gives=gives)(args)
         return takes(INT, INT, INT, INT, INT, DOUBLE, gives=gives)(args)
 
     return infer
@@ -326,7 +345,18 @@ def _stamp_maker(name: str, gives: pa.DataType) -> None:
     def run(call: Call, args: list[Any], rows: int, settings: Settings) -> Any:
         columns = _same_nulls(args, rows)
         if len(columns) == 1:
-            return columns[0].cast(gives)
+            made = columns[0].cast(gives)
+            if infinite(made) is not None:
+                raise DataError("a timestamp is out of range", code="out_of_range", location=call.location)
+            return made
+        if len(columns) == 7:
+            clock = pc.add(pc.multiply(_days_of(*columns[:3]), DAY), _micros_of(*columns[3:6])).cast(STAMP)
+            result = pa.nulls(rows, gives)
+            for zone in pc.unique(columns[6].drop_null()).to_pylist():
+                mask = pc.fill_null(pc.equal(columns[6], zone), False)
+                part = zoned(clock.filter(mask), replace(settings, timezone=zone))
+                result = pc.replace_with_mask(result, mask, part)
+            return result
         micros = pc.add(pc.multiply(_days_of(*columns[:3]), DAY), _micros_of(*columns[3:]))
         return zoned(micros.cast(STAMP), settings) if gives.tz else micros.cast(STAMP)
 
@@ -338,9 +368,16 @@ _stamp_maker("make_timestamptz", _ZONED)
 for _unit in ("ms", "ns"):
 
     def _of_number(call: Call, args: list[Any], rows: int, settings: Settings, unit: str = _unit) -> Any:
-        return pc.cast(pc.cast(args[0], pa.timestamp(unit)), STAMP, safe=False)
+        made = pc.cast(args[0], pa.timestamp(unit))
+        if unit == "ns":
+            return made
+        try:
+            return pc.cast(made, STAMP)
+        except pa.ArrowInvalid:
+            raise DataError("a timestamp is out of range", code="out_of_range", location=call.location) from None
 
-    of_moments(f"make_timestamp_{_unit}", takes(INT, gives=STAMP), f"A timestamp of a number of {_unit} since 1970.",
+    _type = pa.timestamp("ns") if _unit == "ns" else STAMP
+    of_moments(f"make_timestamp_{_unit}", takes(INT, gives=_type), f"A timestamp of a number of {_unit} since 1970.",
                category="date")(_of_number)  # fmt: skip
 
 

@@ -24,7 +24,9 @@ def _vector_types(args: Sequence[Expr]) -> Types:
     return (pa.list_(type_), pa.list_(type_)), type_
 
 
-def _vectors(name: str, function: Callable[[list[float], list[float]], float], doc: str, more: tuple[str, ...]) -> None:
+def _vectors(
+    name: str, function: Callable[[list[float], list[float]], float | None], doc: str, more: tuple[str, ...]
+) -> None:
     def one(a: list[float | None], b: list[float | None]) -> float | None:
         if len(a) != len(b):
             raise DataError(
@@ -47,13 +49,19 @@ def _distance(a: list[float], b: list[float]) -> float:
     return float(sum((x - y) ** 2 for x, y in zip(a, b, strict=True)) ** 0.5)
 
 
-def _cosine(a: list[float], b: list[float]) -> float:
+def _cosine(a: list[float], b: list[float]) -> float | None:
     size = (_dot(a, a) * _dot(b, b)) ** 0.5
-    return max(-1.0, min(1.0, _dot(a, b) / size)) if size else float("nan")
+    if not a:
+        return None
+    if not size or size != size:
+        return float("nan")
+    cosine = float(_dot(a, b) / size)
+    return cosine if cosine != cosine else max(-1.0, min(1.0, cosine))
 
 
-def _cosine_distance(a: list[float], b: list[float]) -> float:
-    return 1 - _cosine(a, b)
+def _cosine_distance(a: list[float], b: list[float]) -> float | None:
+    cosine = _cosine(a, b)
+    return None if cosine is None else 1 - cosine
 
 
 _vectors("inner_product", _dot, "Sum of products.", ("list_dot_product", "array_dot_product"))

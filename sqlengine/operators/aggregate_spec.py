@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from sqlengine.errors import DataError, NotSupportedError
+from sqlengine.kernels import decimals
 from sqlengine.kernels.accumulators import Fold, Moments
 from sqlengine.operators.moment_results import MOMENT_KINDS, MOMENT_PARTS, moment_result
 from sqlengine.runtime.sort_column import SortColumn
@@ -68,6 +69,8 @@ def _state_types(spec: AggregateSpec) -> list[pa.DataType]:
             return [pa.int64()]  # like a sum, NULL without a value that is not NULL
         case "sum":
             return [_sum_type(spec.arg_types[0])]
+        case "first" | "last":
+            return [spec.arg_types[0], pa.bool_()]  # a value that is not NULL, and whether the row in question has it
         case name if name in _FOLDS:
             return [spec.arg_types[0] if name != "product" else pa.float64()]
         case name if name in MOMENT_KINDS:
@@ -95,7 +98,7 @@ class State:
         elif name == "avg":
             self._folds = [Fold("sum", self._types[0]), Fold("count", None)]
         elif name in _FOLDS:
-            self._folds = [Fold(_FOLDS[name], self._types[0])]
+            self._folds = [Fold(_FOLDS[name], type_) for type_ in self._types]
         self._parts: list[Fold | Moments] = [*self._folds, *([self._moments] if self._moments else [])]
 
     @property
@@ -130,6 +133,12 @@ class State:
                     self._moments.update(groups, count, _logarithms(columns) if name == "geometric_mean" else columns)
                 case "product":
                     self._folds[0].update(groups, count, _doubles(columns[0]), complete)
+                case "first" | "last":
+                    self._folds[0].update(groups, count, columns[0], complete)
+                    self._folds[1].update(groups, count, columns[0].is_valid(), complete)
+                case "avg" if pa.types.is_temporal(columns[0].type):
+                    for fold in self._folds:
+                        fold.update(groups, count, columns[0].cast(pa.int64()), complete)
                 case "count" if pa.types.is_nested(columns[0].type):
                     # What is counted is only whether there is a value.
                     known = pc.if_else(columns[0].is_valid(), True, pa.scalar(None, pa.bool_()))
@@ -157,6 +166,10 @@ class State:
         """The values of the call for the groups start .. count."""
         states = self.states(count, start)
         match self._spec.name:
+            case "first" | "last":
+                return pc.if_else(pc.fill_null(states[1], False), states[0], pa.scalar(None, states[0].type))
+            case "avg" if pa.types.is_temporal(self._spec.type):
+                return _mean_time(states, self._spec.type)
             case "avg":
                 valid = pc.greater(states[1], 0)
                 mean = pc.divide(_doubles(states[0]), pc.cast(states[1], pa.float64()))
@@ -174,6 +187,13 @@ class State:
         """Free what is held for the groups before number `before`, which have been given out."""
         for part in self._parts:
             part.release(before)
+
+
+def _mean_time(states: list[pa.Array], type_: pa.DataType) -> pa.Array:
+    """Sums by counts, cut off towards the beginning of time measurement; infinities stay."""
+    counts = pc.if_else(pc.greater(states[1], 0), states[1], pa.scalar(None, pa.int64()))
+    means = decimals.int_divide(states[0], decimals.from_int(counts, HUGEINT), HUGEINT)
+    return decimals.to_int(means, pa.int64()).cast(type_)
 
 
 def _logarithms(columns: list[pa.Array]) -> list[pa.Array]:

@@ -50,6 +50,8 @@ class FrameTree:
         elif spec.name in ("sum", "avg"):
             values = self._values
             assert values is not None
+            if pa.types.is_temporal(values.type):
+                values = values.cast(pa.int64())
             values = values.cast(self._types[0])
             self._sums = SumTree(pc.if_else(mask, values, pa.scalar(0, values.type)), mask)
         elif spec.name in _EXTREMES:

@@ -96,6 +96,8 @@ def holistic_values(spec: AggregateSpec, values: list[pa.Array], groups: Groups)
         return quantiles(spec, parameter(spec, values), values[0].take, groups.starts, groups.sizes)
     if name == "mad":
         return _mad(spec, values[0], groups)
+    if name == "approx_count_distinct":
+        return _different(values[0], groups)
     if name in ("mode", "histogram", "entropy"):
         return _by_frequency(spec, values, groups)
     raise NotSupportedError(f"the aggregate {name} is not supported with ORDER BY, DISTINCT or a window frame")
@@ -225,6 +227,14 @@ def distances(values: pa.Array, middle: pa.Array) -> pa.Array:
     if t.is_floating(away.type):
         return pc.abs(away)
     return pc.abs(away.cast(pa.int64())).cast(away.type)
+
+
+def _different(values: pa.Array, groups: Groups) -> pa.Array:
+    """How many different values each group has."""
+    order = SortKeys([groups.number, values], [False, False], [False, False]).order()
+    numbers = groups.number.take(order)
+    starts = SortKeys([numbers, values.take(order)], [False, False], [False, False]).starts()
+    return Groups(numbers.take(starts), groups.count).sizes
 
 
 def _by_frequency(spec: AggregateSpec, columns: list[pa.Array], groups: Groups) -> pa.Array:

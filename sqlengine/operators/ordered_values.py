@@ -110,7 +110,7 @@ def call_order(spec: AggregateSpec) -> tuple[SortColumn, ...]:
         down = any(by.key == spec.args[0] and by.descending for by in spec.order_by[:1])
         return (SortColumn(spec.args[0], down),)
     if spec.name in _ARG_EXTREMES:
-        return (SortColumn(spec.args[1], _ARG_EXTREMES[spec.name]),)
+        return (SortColumn(spec.args[1], _ARG_EXTREMES[spec.name]), *spec.order_by)  # of equals the first in the order
     if is_nested_extreme(spec) and spec.name in ("min", "max"):
         return (SortColumn(spec.args[0], spec.name == "max"),)
     if spec.distinct and spec.args and sorts_repeats(spec):

@@ -24,7 +24,6 @@ _TEXTS = {
         "(x, low, high) AS bits_of_values(histogram(x), any_value(low), any_value(high))"
     ),
     "days_in_month": "(date) AS day(last_day(date))",
-    "fmod": "(x, y) AS x - y * floor(x / y)",
     "generate_subscripts": "(arr, dim) AS unnest(generate_series(1, array_length(arr, dim)))",
     "histogram": "(x, bins) AS histogram_by_bins(histogram(x), any_value(bins))",
     "histogram_exact": "(x, bins) AS histogram_by_values(histogram(x), any_value(bins))",

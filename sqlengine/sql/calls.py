@@ -80,7 +80,8 @@ def _with_argument(parts: CallParts, arg: exp.Expression, location: Location | N
         case exp.Order():
             if parts.order:
                 raise ParseError("ORDER BY stands twice in one call", location=location)
-            return replace(_with_argument(parts, arg.this, location), order=tuple(arg.expressions))
+            inner = parts if arg.this is None else _with_argument(parts, arg.this, location)
+            return replace(inner, order=tuple(arg.expressions))
         case exp.Distinct():
             if arg.args.get("on") is not None:
                 raise NotSupportedError("DISTINCT ON inside a call is not supported", location=location)

@@ -48,6 +48,8 @@ def bind_named_call(binder: ExpressionBinder, node: exp.Anonymous, location: Loc
             args.append(binder.bind(value))
         else:
             args.append(binder.bind(item))
+            if canonical == "struct_pack" and item.output_name:
+                names.append(item.output_name)  # a column gives its name
     if names and canonical not in _NAMED_FIELDS:
         raise BindError(
             f"{name}() takes no named arguments", code="no_matching_overload", hint="give the arguments in order",

@@ -168,6 +168,56 @@ def compare(signature: Signature, ours: Engine, theirs: Engine, most: int = MOST
         yield Difference("type", signature, "", a, b)
 
 
+# Ways to call an aggregate: with modifiers, and over windows.
+FORMS = {
+    "plain": "{call}",
+    "filter": "{call} FILTER (WHERE i % 2 = 0)",
+    "distinct": "{name}(DISTINCT {args})",
+    "ordered": "{name}({args} ORDER BY i DESC)",
+    "window": "{call} OVER (PARTITION BY i % 3 ORDER BY i ROWS BETWEEN 2 PRECEDING AND 1 FOLLOWING)",
+    "running": "{call} OVER (PARTITION BY i % 3 ORDER BY i)",
+}
+
+
+def compare_aggregate(signature: Signature, ours: Engine, theirs: Engine, form: str) -> Iterator[Difference]:
+    """The aggregate over groups of nasty values, or of ordinary ones where DuckDB refuses the nasty ones."""
+    args = ", ".join(f"a{n}" for n in range(len(signature.types)))
+    call = FORMS[form].format(name=f'"{signature.name}"', args=args, call=f'"{signature.name}"({args})')
+    lists = [VALUES[t] for t in signature.types]
+    chance = random.Random(str(signature))
+    if "quantile" in signature.name:
+        lists[1:] = [["0.25"] if not t.endswith("[]") else ["[0.25, 0.5]"] for t in signature.types[1:]]
+    elif len(lists) > 1 and signature.types[-1] == "BIGINT" and signature.name not in ("regr_count",):
+        lists[-1] = ["2"]
+    elif signature.name in ("stddev_samp", "corr"):
+        lists = [[v for v in values if v not in ("1.7e308", "'nan'", "'infinity'", "'-infinity'")] for values in lists]
+    elif signature.name in ("string_agg", "group_concat", "listagg"):
+        lists[1:] = [["'|'"]] * (len(lists) - 1)
+    for kind in ("nasty", "mild"):
+        chosen = [v if kind == "nasty" or len(v) == 1 else v[:5] for v in lists]
+        rows = [tuple(chance.choice(values) for values in chosen) for _ in range(24)]
+        query = _query(call, rows, signature.types)
+        if form not in ("window", "running"):
+            query = query.replace("SELECT i, typeof", "SELECT i % 3, typeof")
+            query = query.replace("FROM v ORDER BY i", "FROM v GROUP BY i % 3 ORDER BY 1")
+        try:
+            wanted = theirs.texts(query)
+        except duckdb.Error:
+            continue
+        shown = f"{form}, {kind} {rows if len(signature.types) < 2 else ''}"
+        try:
+            found = ours.texts(query)
+        except Error as error:
+            yield Difference("refused", signature, shown, str(error).splitlines()[0], str(wanted[0][2]))
+            return
+        for (_, our_type, mine), (_, their_type, other) in zip(found, wanted, strict=True):
+            if our_type != their_type:
+                yield Difference("type", signature, form, our_type, their_type)
+            if mine != other and not _close(mine, other):
+                yield Difference("wrong", signature, shown, str(mine), str(other))
+        return
+
+
 def _close(a: str | None, b: str | None) -> bool:
     """Floating-point results that differ in the last digits."""
     if a is not None and b is not None and a.replace("-nan", "nan") == b.replace("-nan", "nan"):
