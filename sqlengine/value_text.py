@@ -14,14 +14,16 @@ from typing import Any
 import pyarrow as pa
 
 from sqlengine.expr.cast import cast_array
+from sqlengine.types import HUGEINT
 
 _BLOB_SHOWN = 64
 
 
 def python_values(column: pa.Array) -> list[Any]:
-    """Values as Python has them; dates and times beyond Python's (years 1 to 9999) as text."""
+    """Values as Python has them: HUGEINT as int, dates and times beyond Python's (years 1 to 9999) as text."""
     try:
-        return list(column.to_pylist())
+        values = list(column.to_pylist())
+        return [None if value is None else int(value) for value in values] if column.type == HUGEINT else values
     except (OverflowError, ValueError):
         return [_python_value(column, row) for row in range(len(column))]
 

@@ -265,7 +265,35 @@ def _try(call: Call, rows: _Rows) -> Any:
         return pa.concat_arrays(halves)
 
 
+@lru_cache(maxsize=512)
+def _is_simple(expr: Case) -> bool:
+    """Whether no part can fail for any row and all are quick, so that all are computed for all rows."""
+    parts = (*(part for when in expr.whens for part in when), expr.otherwise)
+    values = (*(value for _, value in expr.whens), expr.otherwise)
+    plain = all(value.type == expr.type for value in values) and not pa.types.is_nested(expr.type)
+    return plain and len(expr.whens) <= 8 and all(_never_fails(node) for part in parts for node in walk(part))
+
+
+def _never_fails(node: Expr) -> bool:
+    if isinstance(node, Call):
+        return node.name in _CHEAP or (node.name in _FUSED and pa.types.is_floating(node.type))
+    return isinstance(node, ColumnRef | Literal)
+
+
+def _simple_case(expr: Case, rows: _Rows) -> Any:
+    result = _value(expr.otherwise, rows)
+    for condition, value in reversed(expr.whens):
+        truth = _value(condition, rows)
+        if not isinstance(truth, pa.Scalar):
+            result = pc.if_else(pc.fill_null(truth, False) if truth.null_count else truth, _value(value, rows), result)
+        elif truth.is_valid and truth.as_py():
+            result = _value(value, rows)
+    return result
+
+
 def _case(expr: Case, rows: _Rows) -> Any:
+    if _is_simple(expr):
+        return _simple_case(expr, rows)
     current = rows.batch
     count = current.num_rows
     where: pa.Array | None = None  # the rows still open, by place; None: all of them
@@ -305,8 +333,8 @@ def _case(expr: Case, rows: _Rows) -> Any:
     if current.num_rows:
         pieces.append(evaluate(expr.otherwise, current, rows.settings))
         places.append(where)
-    where_all = pa.concat_arrays([p.cast(pa.int64()) for p in places])
-    return pa.concat_arrays(pieces).take(pc.sort_indices(where_all))
+    back = pc.call_function("inverse_permutation", [pa.concat_arrays([p.cast(pa.int32()) for p in places])])
+    return pa.concat_arrays(pieces).take(back)
 
 
 @dataclass(frozen=True)

@@ -116,7 +116,7 @@ QUERIES: Mapping[str, str] = {
     "like": "select count(*) as a from notes where note like '%special%requests'",
     "like_group": "select customer, count(*) as a from notes where customer like '%77%' group by customer",
     "text_functions": "select sum(length(upper(note))) as a, max(substr(note, 6, 10)) as b from notes",
-    "regexp": "select count(*) as a from notes where regexp_like(note, '9+ about (plain|urgent)')",
+    "regexp": "select count(*) as a from notes where note ~ '.*9+ about (plain|urgent).*'",
     "date_group": "select extract(year from day) as y, extract(month from day) as m, sum(price) as a from notes "
     "group by extract(year from day), extract(month from day)",
     "explode": "select sum(item) as a, count(*) as b from (select unnest(items) as item from lists) t",
