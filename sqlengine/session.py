@@ -37,6 +37,7 @@ from sqlengine.physical.forecast import MemoryForecast, Planner, forecast
 from sqlengine.physical.lower import lower
 from sqlengine.plan.nodes import Plan
 from sqlengine.relation import Relation
+from sqlengine.runtime import history
 from sqlengine.runtime.allocators import choose_allocators
 from sqlengine.runtime.cancel import Cancel
 from sqlengine.runtime.guard import MemoryGuard, QueryPeaks
@@ -100,6 +101,7 @@ class Session:
         self.input_taken = ""  # what standard input is for, where SQL cannot read it
         self._input: str | None = None
         choose_allocators()
+        history.keep_in(history.default_path() if self._settings.history else None)
         self._spill = SpillDirectory.open(self._settings)
         self._earlier_spill: list[SpillDirectory] = []  # where tables were spilled before spill_dir changed
         # Every import that a query needs is done by now, so this is what the process weighs before any work.
@@ -326,6 +328,8 @@ class Session:
             self._spill_tables(capacity)
             self._pool.capacity = self._pool.ceiling = capacity
             self._guard = MemoryGuard(self._limit()[0], self._weight, self._pool)
+        if key == "history":
+            history.keep_in(history.default_path() if changed.history else None)
         if key.startswith("spill_"):
             self._earlier_spill.append(self._spill)
             self._spill = SpillDirectory.open(changed)
@@ -407,6 +411,7 @@ class Session:
                     rows += batch.num_rows
                     yield batch
         finally:
+            history.save()
             with self._lock:
                 self._running.pop(context.cancel, None)
             if relation is not None:

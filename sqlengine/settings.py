@@ -165,6 +165,12 @@ class Settings:
         0, parse_bytes, "Most bytes of spill files at a time. 0: 90 % of the free disk.", "bytes"
     )
     spill_codec: str = _setting("lz4", _choice("lz4", "zstd", "none"), "Compression of spill files.", "text")
+    history: bool = _setting(
+        True,
+        _boolean,
+        "Remember what values of functions and downloads took, for forecasts (history.json in the state folder).",
+        "boolean",
+    )
     preserve_order: bool = _setting(
         True, _boolean, "Give rows in the order of the input where SQL leaves the order free.", "boolean"
     )

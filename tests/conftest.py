@@ -6,6 +6,9 @@ import os
 
 import pytest
 
+# What the user's own queries have seen is no matter of tests, and the other way round.
+os.environ.setdefault("SQLENGINE_HISTORY", "false")
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     ways = ("default", "floor", "batch1", "batch7", "rules-off", "threads1", "threads4")

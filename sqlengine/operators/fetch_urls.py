@@ -20,8 +20,10 @@ from typing import Any
 import pyarrow as pa
 
 from sqlengine.errors import DownloadError
+from sqlengine.expr.nodes import display_name
 from sqlengine.expr.statistics import Stats
 from sqlengine.operators.base import Batches, MemoryNeed, Operator
+from sqlengine.runtime import history
 from sqlengine.runtime.fetch.body import Dropped, Fetched, Fetcher, shown
 from sqlengine.runtime.fetch.function import RESULT_TYPE
 from sqlengine.runtime.fetch.options import FetchOptions
@@ -70,6 +72,7 @@ class FetchUrls(Operator):
         try:
             yield from flight.rows(self._rows(inputs[0]), task)
         finally:
+            history.see(self._history_key(), flight.bodies, flight.bytes)
             window.close()
             pool.shutdown(wait=True, cancel_futures=True)
             fetcher.close()
@@ -93,13 +96,26 @@ class FetchUrls(Operator):
     def memory(self, inputs: Sequence[Stats], settings: Settings) -> MemoryNeed:
         options = self.options(settings)
         floor = (_BATCHES_AHEAD + 2) * settings.batch_bytes + self._floor_body(options, settings)
-        ideal = floor + (options.inflight_bytes or options.max_connections << 20)
+        # A window of twice the connections is in flight, or all there is.
+        flying = min(inputs[0].rows if inputs else 0.0, 2.0 * options.max_connections) * self._width()
+        if options.inflight_bytes:
+            flying = min(flying, float(options.inflight_bytes))
+        ideal = max(floor, floor - self._floor_body(options, settings) + int(flying))
         what = "answers" if self.only_info else "bodies in flight"
         return MemoryNeed(floor, ideal, False, f"{what} of at most {options.max_connections} connections")
 
     def stats(self, inputs: Sequence[Stats]) -> Stats:
-        width = 100.0 if self.only_info else float(1 << 20)
-        return Stats(inputs[0].rows, inputs[0].bytes + width * inputs[0].rows, inputs[0].columns, inputs[0].origin)
+        below = inputs[0]
+        seen = None if self.only_info else history.width(self._history_key())
+        origin = below.origin if seen is None else "history"
+        return Stats(below.rows, below.bytes + self._width() * below.rows, below.columns, origin)
+
+    def _width(self) -> float:
+        """Bytes of what comes for a row: as seen before, or a guess."""
+        return 100.0 if self.only_info else history.width(self._history_key()) or float(1 << 20)
+
+    def _history_key(self) -> str:
+        return f"url {display_name(self.url)}"
 
     def describe(self) -> str:
         what = "url_info" if self.only_info else "url_download"
@@ -120,6 +136,7 @@ class _Flight:
         self._window = window
         self._fetcher = fetcher
         self._pool = pool
+        self.bodies = self.bytes = 0  # that came
 
     def rows(self, rows: Iterator[_Row], task: Task) -> Iterator[pa.RecordBatch]:
         flying: deque[_Row] = deque()
@@ -214,6 +231,9 @@ class _Flight:
         columns = [column.slice(first.place, count) for column in first.batch.columns]
         for row, fetched in done:
             if fetched is not None:
+                if fetched.body is not None:
+                    self.bodies += 1
+                    self.bytes += len(fetched.body)
                 fetched.body = None
             self._window.release(row.number)
         return pa.RecordBatch.from_arrays([*columns, values], schema=schema)

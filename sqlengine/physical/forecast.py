@@ -21,7 +21,9 @@ from dataclasses import dataclass, replace
 from sqlengine.expr.nodes import ColumnRef
 from sqlengine.expr.statistics import Stats
 from sqlengine.operators.base import MemoryNeed, Operator
+from sqlengine.operators.call_udf import CallUdf
 from sqlengine.operators.exchange import Exchange, HeldPlan, StageInput
+from sqlengine.operators.fetch_urls import FetchUrls
 from sqlengine.operators.filter_rows import FilterRows
 from sqlengine.operators.hash_aggregate import HashAggregate
 from sqlengine.operators.hash_join import HashJoin
@@ -300,6 +302,8 @@ def _wants(root: Operator, needs: Needs, fitted: Fitted, tasks: int, depth: int)
         source = (whole[-1] if whole else needs.stats(operator)).origin
         if shared:
             source = whole[1].origin
+        if isinstance(operator, CallUdf | FetchUrls):
+            source = needs.stats(operator).origin  # of what it makes, not of what it gets
         in_use = _in_use(operator, need, needs, settings, tasks) * tasks
         tables = 1 if shared else tasks
         if need.spills and not isinstance(operator, Exchange):

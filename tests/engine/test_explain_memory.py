@@ -15,6 +15,7 @@ from sqlengine.runtime.guard import MemoryGuard
 from sqlengine.runtime.memory import MemoryPool
 from sqlengine.runtime.process_watch import operator_budget
 from sqlengine.session import Session
+from sqlengine.settings import parse_bytes
 
 MB = 1_000_000
 WEIGHT = 100 * MB  # as if the process weighed this, so that limits do not depend on what tests have loaded
@@ -108,3 +109,17 @@ def test_tables_of_memory_events_and_files(session: Session) -> None:
     assert session.sql("select count(*) from sqlengine_spill_files() where owner = 'ExternalSort'").fetchall() != [(0,)]
     stream.close()
     assert session.sql("select count(*) from sqlengine_spill_files()").fetchall() == [(0,)]
+
+
+def test_the_limits_offered_do_what_is_said_when_the_query_runs(session: Session) -> None:
+    limited(session, 132 * MB)
+    found = document(session, SORT, "132MB")
+    assert found["verdict"] == "spills"
+    expected = session.sql(SORT).to_arrow()
+    offers = [offer for offer in found["settings"] if offer["setting"] == "memory_limit"]  # type: ignore[attr-defined]
+    assert {offer["verdict"] for offer in offers} == {"spills", "fits"}
+    for offer in offers:
+        limited(session, parse_bytes(offer["value"]))
+        before = session._spill.written
+        assert session.sql(SORT).to_arrow().equals(expected)
+        assert (session._spill.written > before) == (offer["verdict"] == "spills")
