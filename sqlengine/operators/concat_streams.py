@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from sqlengine.expr.statistics import Stats
+from sqlengine.expr.statistics import ColumnStats, Stats
 from sqlengine.operators.base import SINGLE, Batches, Distribution, MemoryNeed, Operator
 from sqlengine.runtime.task import Task
 from sqlengine.settings import Settings
@@ -39,7 +39,18 @@ class ConcatStreams(Operator):
         return [SINGLE for _ in self.inputs]
 
     def stats(self, inputs: Sequence[Stats]) -> Stats:
-        return Stats(sum(s.rows for s in inputs), sum(s.bytes for s in inputs), {}, inputs[0].origin)
+        columns = {}
+        for place, key in enumerate(self.schema.names):
+            known = [
+                stats.columns.get(child.schema.names[place]) for child, stats in zip(self.inputs, inputs, strict=True)
+            ]
+            distinct = [facts.distinct for facts in known if facts is not None and facts.distinct is not None]
+            widths = [facts.width for facts in known if facts is not None and facts.width is not None]
+            columns[key] = ColumnStats(
+                distinct=sum(distinct) if len(distinct) == len(inputs) else None,
+                width=max(widths) if len(widths) == len(inputs) else None,
+            )
+        return Stats(sum(s.rows for s in inputs), sum(s.bytes for s in inputs), columns, inputs[0].origin)
 
 
 def _tagged(number: int, tag: tuple[int, ...], task: Task) -> tuple[int, ...]:

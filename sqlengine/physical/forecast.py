@@ -242,7 +242,9 @@ def _stage(
     sharing += tasks if output else 0
     # Whoever can spill has an equal part, and those who hold what earlier stages left are among them; those rows are
     # written to disk to admit a task, not to let it grow.
-    share = max(0, room - fixed) // max(1, sharing + len(held) * fitted.settings.threads)
+    few = fitted.settings.batch_bytes  # so little comes from one task
+    holders = sum(1 if size < few else fitted.settings.threads for size in held.values())
+    share = max(0, room - fixed) // max(1, sharing + holders)
     crowded = total + standing > room
     if crowded:
         share = min(share, max(0, room - fixed - standing) // max(1, sharing))
