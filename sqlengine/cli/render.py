@@ -11,12 +11,13 @@ from typing import IO, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from sqlengine.formats.text import csv_lines, json_values
+from sqlengine.formats.text import csv_lines, json_lines
 from sqlengine.relation import Relation
 from sqlengine.text_box import box
 from sqlengine.value_text import is_right, one_line, padded, row_texts, widths
 
 _STEP = 8192
+_TEXT_STEP = 1 << 16
 _GROUP_BYTES = 16 << 20
 
 
@@ -145,7 +146,7 @@ def _separated(delimiter: str) -> Writer:
         # Not before the first rows are there: a query that fails at once leaves nothing.
         header = csv_lines(names, delimiter) if look.header and relation.columns else b""
         count = 0
-        for batch in _pieces(relation, 1 << 16):
+        for batch in _pieces(relation, _TEXT_STEP):
             out.write(header + csv_lines(batch, delimiter, null=null))
             header = b""
             count += batch.num_rows
@@ -159,9 +160,9 @@ def _json(relation: Relation, out: Out, look: Look) -> int:
     """One array of objects."""
     out.write("[")
     count = 0
-    for batch in _pieces(relation):
-        objects = json_values(batch)
-        out.write((",\n " if count else "") + ",\n ".join(objects))
+    for batch in _pieces(relation, _TEXT_STEP):
+        text = json_lines(batch, b",\n ", b"")
+        out.write(text if count else text[3:])
         count += batch.num_rows
     out.write("]\n")
     return count
@@ -169,8 +170,8 @@ def _json(relation: Relation, out: Out, look: Look) -> int:
 
 def _jsonl(relation: Relation, out: Out, look: Look) -> int:
     count = 0
-    for batch in _pieces(relation):
-        out.write("\n".join(json_values(batch)) + "\n")
+    for batch in _pieces(relation, _TEXT_STEP):
+        out.write(json_lines(batch))
         count += batch.num_rows
     return count
 

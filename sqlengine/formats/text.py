@@ -3,28 +3,23 @@
 from __future__ import annotations
 
 import json
-import math
-import re
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from sqlengine.expr.cast import cast_array
+from sqlengine.kernels.text_lines import JSON_TEXT, QUOTE_ALWAYS, QUOTE_IF_NEEDED, RAW, lines
+from sqlengine.types import is_image
 
 
 def text_of(column: pa.Array) -> pa.Array:
     """The values as SQL text (what CAST to VARCHAR gives); NULL stays NULL."""
     if pa.types.is_null(column.type):
         return pa.nulls(len(column), pa.string())
-    if pa.types.is_binary(column.type):
-        return pa.array([None if v is None else blob_text(v) for v in column.to_pylist()], pa.string())
+    if pa.types.is_string(column.type):
+        return column
     return cast_array(column, pa.string(), safe=False)
-
-
-def blob_text(value: bytes) -> str:
-    """Printable ASCII as it is, other bytes as `\\xFF`."""
-    return "".join(chr(b) if 32 <= b < 127 and b not in (34, 39, 92) else f"\\x{b:02X}" for b in value)
 
 
 def csv_lines(
@@ -37,79 +32,84 @@ def csv_lines(
 ) -> bytes:
     """The rows as CSV, each ended by a line feed. A cell is quoted when it holds a delimiter, quote or line break, or
     when it would otherwise read as NULL."""
-    special = "[" + "".join(re.escape(c) for c in {delimiter[:1], quote, "\n", "\r"}) + "]"
-    cells = []
+    t = pa.types
+    columns, kinds = [], []
     for column in batch.columns:
-        text = text_of(column)
-        if force or _may_need_quotes(column.type):
-            mask = pc.match_substring_regex(text, special)
-            mask = pc.or_(mask, pc.equal(text, null))
-            if force:
-                mask = pc.is_valid(text)
-            if pc.any(mask).as_py():
-                inner = text if escape == quote else pc.replace_substring(text, escape, escape + escape)
-                inner = pc.replace_substring(inner, quote, escape + quote)
-                quoted = pc.binary_join_element_wise(quote, inner, quote, "")
-                text = pc.if_else(mask, quoted, text)
-        cells.append(pc.fill_null(text, null))
-    if not cells:
-        return b"\n" * int(batch.num_rows)
-    lines = pc.binary_join_element_wise(*cells, delimiter) if len(cells) > 1 else cells[0]
-    lines = pc.binary_join_element_wise(lines, "", "\n")
-    joined = pc.binary_join(pa.ListArray.from_arrays(pa.array([0, len(lines)], pa.int32()), lines), "")
-    found: bytes = joined[0].as_buffer().to_pybytes()
+        whole = t.is_integer(column.type)
+        plain = not quote or whole or t.is_boolean(column.type) or t.is_floating(column.type)
+        columns.append(column if whole and not force else text_of(column))
+        kinds.append(QUOTE_ALWAYS if force and quote else RAW if plain else QUOTE_IF_NEEDED)
+    before = [b"" if number == 0 else delimiter.encode() for number in range(len(columns))]
+    found = lines(
+        columns, kinds, before, batch.num_rows, null=null.encode(), after=b"\n", quote=(quote or '"').encode()[:1],
+        escape=(escape or quote or '"').encode()[:1], special=(delimiter[:1] + quote + "\n\r").encode(),
+    )  # fmt: skip
+    return _bytes(found)
+
+
+def json_lines(batch: pa.RecordBatch, before: bytes = b"", after: bytes = b"\n") -> bytes:
+    """The rows as JSON objects, each between `before` and `after`."""
+    columns = [_json_cell(column) for column in batch.columns]
+    names = [json.dumps(name, ensure_ascii=False).encode() + b":" for name in batch.schema.names]
+    starts = [before + b"{" + names[0], *(b"," + name for name in names[1:])] if names else []
+    if not names:
+        return (before + b"{}" + after) * int(batch.num_rows)
+    return _bytes(
+        lines(
+            [c for c, _ in columns], [k for _, k in columns], starts, batch.num_rows, null=b"null", after=b"}" + after
+        )
+    )
+
+
+def _bytes(texts: pa.Array) -> bytes:
+    """All texts of an array that was just made, one behind the other."""
+    found: bytes = texts.buffers()[2].to_pybytes()
     return found
 
 
-def _may_need_quotes(type_: pa.DataType) -> bool:
-    return not (pa.types.is_integer(type_) or pa.types.is_boolean(type_) or pa.types.is_floating(type_))
-
-
-def json_values(batch: pa.RecordBatch) -> list[str]:
-    """Each row as a JSON object on one line."""
-    if not batch.num_columns:
-        return ["{}"] * batch.num_rows
-    names = [json.dumps(name, ensure_ascii=False) for name in batch.schema.names]
-    columns = [json_texts(column) for column in batch.columns]
-    return [
-        "{" + ",".join(f"{n}:{v}" for n, v in zip(names, row, strict=True)) + "}" for row in zip(*columns, strict=True)
-    ]
-
-
-def json_texts(column: pa.Array) -> list[str]:
-    """Each value as JSON: numbers as numbers (decimals exactly), times as SQL text, structs and maps as objects, blobs
-    as text. Infinity and NaN, which JSON lacks, are null."""
+def _json_cell(column: pa.Array) -> tuple[pa.Array, int]:
+    """A column of texts or whole numbers, and how each of them becomes JSON: numbers as numbers (decimals exactly),
+    times as SQL text, structs and maps as objects, blobs as text. Infinity and NaN, which JSON lacks, are null."""
     t = pa.types
     type_ = column.type
-    if t.is_integer(type_) or t.is_boolean(type_) or t.is_decimal(type_):
-        return pc.fill_null(column.cast(pa.string()), "null").to_pylist()  # type: ignore[no-any-return]
+    if t.is_integer(type_):
+        return column, RAW
+    if t.is_boolean(type_) or t.is_decimal(type_):
+        return text_of(column), RAW
     if t.is_floating(type_):
-        return [_number(v) for v in column.to_pylist()]
-    if t.is_string(type_):
-        return ["null" if v is None else json.dumps(v, ensure_ascii=False) for v in column.to_pylist()]
-    if t.is_list(type_) or t.is_fixed_size_list(type_):
-        flat = json_texts(column.flatten())
-        lengths = column.value_lengths() if t.is_list(type_) else pc.list_value_length(column)
-        out, at = [], 0
-        for length in lengths.to_pylist():
-            out.append("null" if length is None else "[" + ",".join(flat[at : at + length]) + "]")
-            at += length or 0
-        return out
+        return pc.if_else(pc.is_finite(column), text_of(column), pa.scalar(None, pa.string())), RAW
+    if t.is_fixed_size_list(type_):
+        column, type_ = column.cast(pa.list_(type_.value_type)), pa.list_(type_.value_type)
+    if t.is_list(type_):
+        lengths = pc.fill_null(pc.list_value_length(column), 0)
+        ends = pa.concat_arrays([pa.array([0], pa.int32()), pc.cumulative_sum(lengths).cast(pa.int32())])
+        joined = pc.binary_join(pa.ListArray.from_arrays(ends, json_texts(column.flatten())), ",")
+        return _unless_null(column, lines([joined], [RAW], [b"["], len(column), null=b"", after=b"]")), RAW
     if t.is_map(type_):
-        return ["null" if v is None else _map(v, type_) for v in column.to_pylist()]
-    if t.is_struct(type_):
-        fields = pa.RecordBatch.from_arrays(column.flatten(), names=[f.name for f in type_])
-        objects = json_values(fields) if len(type_) else ["{}"] * len(column)
-        return [text if valid else "null" for text, valid in zip(objects, column.is_valid().to_pylist(), strict=True)]
-    return ["null" if v is None else json.dumps(v, ensure_ascii=False) for v in text_of(column).to_pylist()]
+        return pa.array([None if v is None else _map(v, type_) for v in column.to_pylist()], pa.string()), RAW
+    if t.is_struct(type_) and not is_image(type_):
+        fields = [_json_cell(field) for field in column.flatten()]
+        names = [json.dumps(field.name, ensure_ascii=False).encode() + b":" for field in type_]
+        starts = [(b"," if number else b"{") + name for number, name in enumerate(names)]
+        if not fields:
+            return _unless_null(column, pa.array(["{}"] * len(column), pa.string())), RAW
+        objects = lines([c for c, _ in fields], [k for _, k in fields], starts, len(column), null=b"null", after=b"}")
+        return _unless_null(column, objects), RAW
+    return text_of(column), JSON_TEXT
 
 
-def _number(value: float | None) -> str:
-    return "null" if value is None or not math.isfinite(value) else repr(value)
+def json_texts(column: pa.Array) -> pa.Array:
+    """Each value as JSON, without NULLs."""
+    cell, kind = _json_cell(column)
+    return lines([cell], [kind], [b""], len(column), null=b"null", after=b"")
+
+
+def _unless_null(column: pa.Array, texts: pa.Array) -> pa.Array:
+    return pc.if_else(column.is_valid(), texts, pa.scalar(None, pa.string())) if column.null_count else texts
 
 
 def _map(items: list[tuple[Any, Any]], type_: Any) -> str:
-    values = json_texts(pa.array([v for _, v in items], type_.item_type))
+    values = json_texts(pa.array([v for _, v in items], type_.item_type)).to_pylist()
     return (
         "{"
         + ",".join(f"{json.dumps(str(k), ensure_ascii=False)}:{v}" for (k, _), v in zip(items, values, strict=True))

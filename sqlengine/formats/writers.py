@@ -21,7 +21,7 @@ import pyarrow.compute as pc
 
 from sqlengine.errors import BindError, FileError, FormatError, NotSupportedError
 from sqlengine.formats.parquet_rows import ParquetRows
-from sqlengine.formats.text import csv_lines, json_values
+from sqlengine.formats.text import csv_lines, json_lines
 from sqlengine.settings import parse_bytes
 
 _OPEN_FILES = 8
@@ -138,14 +138,12 @@ class JsonRows(_TextRows):
             self._file.write(b"[")
 
     def write(self, batch: pa.RecordBatch) -> None:
-        for start in range(0, batch.num_rows, 8192):
-            objects = json_values(batch.slice(start, 8192))
-            if self._array:
-                text = ("\n\t" if self._first else ",\n\t") + ",\n\t".join(objects)
-            else:
-                text = "\n".join(objects) + "\n"
-            self._first = False
-            self._file.write(text.encode())
+        if self._array:
+            text = json_lines(batch, b",\n\t", b"")
+            self._file.write(text[1:] if self._first else text)
+        else:
+            self._file.write(json_lines(batch))
+        self._first = False
 
     def close(self) -> None:
         if self._array and not self._file.closed:
