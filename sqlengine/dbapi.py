@@ -6,6 +6,7 @@ Statements take effect one by one: `commit` has nothing to do, and there is no `
 from __future__ import annotations
 
 import builtins
+import datetime
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -29,9 +30,10 @@ if TYPE_CHECKING:
     from sqlengine.session import Session
 
 __all__ = [
-    "BINARY", "DATETIME", "NUMBER", "ROWID", "STRING", "Connection", "Cursor", "DataError", "DatabaseError", "Error",
-    "IntegrityError", "InterfaceError", "InternalError", "NotSupportedError", "OperationalError", "ProgrammingError",
-    "Warning", "apilevel", "connect", "paramstyle", "threadsafety",
+    "BINARY", "DATETIME", "NUMBER", "ROWID", "STRING", "Binary", "Connection", "Cursor", "DataError", "DatabaseError",
+    "Date", "DateFromTicks", "Error", "IntegrityError", "InterfaceError", "InternalError", "NotSupportedError",
+    "OperationalError", "ProgrammingError", "Time", "TimeFromTicks", "Timestamp", "TimestampFromTicks", "Warning",
+    "apilevel", "connect", "paramstyle", "threadsafety",
 ]  # fmt: skip
 
 apilevel = "2.0"
@@ -73,13 +75,27 @@ DATETIME = TypeGroup("DATETIME", pa.types.is_temporal)
 ROWID = TypeGroup("ROWID")
 
 
+Date = datetime.date
+Time = datetime.time
+Timestamp = datetime.datetime
+Binary = bytes
+DateFromTicks = datetime.date.fromtimestamp
+TimestampFromTicks = datetime.datetime.fromtimestamp
+
+
+def TimeFromTicks(ticks: float) -> datetime.time:
+    """The time of day, here, of seconds since the epoch."""
+    return datetime.datetime.fromtimestamp(ticks).time()
+
+
 class Cursor:
     """Rows of one statement at a time, fetched as they are needed. Iterable."""
 
     arraysize = 1
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, connection: Connection | None = None) -> None:
         self._session = session
+        self._connection = connection
         self._relation: Relation | None = None
         self._batches: Iterator[pa.RecordBatch] | None = None
         self._rows: list[tuple[Any, ...]] = []
@@ -88,8 +104,9 @@ class Cursor:
         self.rowcount = -1
 
     @property
-    def connection(self) -> Session:
-        return self._session
+    def connection(self) -> Connection | Session:
+        """What made it."""
+        return self._connection or self._session
 
     @property
     def description(self) -> list[tuple[Any, ...]] | None:
@@ -192,14 +209,25 @@ class Cursor:
 
 
 class Connection:
-    """A session in the standard's form; `session` is the one behind it."""
+    """A session in the standard's form; `session` is the one behind it. The exceptions are its attributes too."""
+
+    Warning = Warning
+    Error = Error
+    InterfaceError = InterfaceError
+    DatabaseError = DatabaseError
+    DataError = DataError
+    OperationalError = OperationalError
+    IntegrityError = IntegrityError
+    InternalError = InternalError
+    ProgrammingError = ProgrammingError
+    NotSupportedError = NotSupportedError
 
     def __init__(self, session: Session) -> None:
         self.session = session
 
     def cursor(self) -> Cursor:
         self.session.check_open()
-        return Cursor(self.session)
+        return Cursor(self.session, self)
 
     def commit(self) -> None:
         """Statements take effect when they end."""

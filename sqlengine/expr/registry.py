@@ -256,6 +256,11 @@ def bind_window(
     """A typed window call: a ranking or navigation function, or an aggregate over the frame."""
     ranking = find_window(name)
     entry = ranking or find_aggregate(name)
+    if entry is None and find_scalar(name) is not None:
+        raise BindError(
+            f"{name.lower()}() is neither a window function nor an aggregate", code="not_a_window_function",
+            hint="leave OVER (...) out", location=location,
+        )  # fmt: skip
     if entry is None:
         raise _unknown(name, location)
     types, result = _inferred(entry.name, entry.infer, args, location)
@@ -282,15 +287,32 @@ def _inferred(
     try:
         return infer(args, dict(options)) if options else infer(args)
     except NoMatch as error:
-        shown = ", ".join(sql_name(arg.type) for arg in args)
         raise BindError(
-            f"no function {name}({shown})", code="no_matching_overload", hint=str(error) or None, location=location
-        ) from None
+            f"no {_shape(name, [sql_name(arg.type) for arg in args])}", code="no_matching_overload",
+            hint=str(error) or None, location=location,
+        ) from None  # fmt: skip
     except IndexError:  # an argument that is always there is not
         raise BindError(
             f"{name}() takes more than {len(args)} argument{'' if len(args) == 1 else 's'}",
             code="no_matching_overload", location=location,
         ) from None  # fmt: skip
+
+
+# Functions that people write as operators.
+_OPERATORS = {
+    "add": "+", "subtract": "-", "multiply": "*", "divide": "/", "int_divide": "//", "modulo": "%", "negate": "-",
+    "concat_operator": "||", "eq": "=", "ne": "<>", "lt": "<", "le": "<=", "gt": ">", "ge": ">=",
+}  # fmt: skip
+
+
+def _shape(name: str, types: Sequence[str]) -> str:
+    """A call as people write it, with types for values: `operator VARCHAR + INTEGER`, `function upper(DATE)`."""
+    sign = _OPERATORS.get(name)
+    if sign is not None and len(types) == 2:
+        return f"operator {types[0]} {sign} {types[1]}"
+    if sign is not None and len(types) == 1:
+        return f"operator {sign}{types[0]}"
+    return f"function {name}({', '.join(types)})"
 
 
 class NoMatch(Exception):

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from sqlengine.errors import DataError
 from sqlengine.expr.cast import cast_array
-from sqlengine.expr.nodes import AggregateCall, Call, ColumnRef, Expr, Literal
+from sqlengine.expr.nodes import AggregateCall, Call, ColumnRef, Expr, Lambda, Literal
 from sqlengine.expr.overloads import INT, TEXT, Types, constant
 from sqlengine.expr.registry import NoMatch, bind_aggregate, group_aggregate, scalar
 from sqlengine.functions.lists import (
@@ -29,6 +29,7 @@ from sqlengine.settings import Settings
 
 
 def _transform_types(args: Sequence[Expr]) -> Types:
+    _check_lambda(args)
     return [a.type for a in args], pa.list_(I32 if pa.types.is_null(args[1].type) else args[1].type)
 
 
@@ -46,7 +47,17 @@ def _list_transform(call: Call, args: list[Any], rows: int, settings: Settings) 
     return put_together(counts, made, lists.is_valid(), call.type)
 
 
-@scalar("list_filter", lambda args: ([a.type for a in args], pa.list_(element_type(args[0]))),
+def _check_lambda(args: Sequence[Expr]) -> None:
+    if len(args) != 2 or not isinstance(args[1], Lambda):
+        raise NoMatch("it takes a list and a lambda: x -> x + 1")
+
+
+def _filter_types(args: Sequence[Expr]) -> Types:
+    _check_lambda(args)
+    return [a.type for a in args], pa.list_(element_type(args[0]))
+
+
+@scalar("list_filter", _filter_types,
         "The elements for which the lambda is true.", category="list",
         aliases=("array_filter", "filter"))  # fmt: skip
 def _list_filter(call: Call, args: list[Any], rows: int, settings: Settings) -> Any:

@@ -7,11 +7,17 @@ from typing import Any
 
 import pyarrow as pa
 
+from sqlengine.errors import BindError
 from sqlengine.expr.registry import TableFunction, table_function
 from sqlengine.settings import Settings
 
 
 def _columns(args: tuple[Any, ...], options: dict[str, Any]) -> list[tuple[str, pa.DataType]]:
+    whole = all(value is None or (isinstance(value, int) and not isinstance(value, bool)) for value in args)
+    if not whole or not 1 <= len(args) <= 3:
+        raise BindError(
+            "range and generate_series take one to three whole numbers: start, stop, step", code="no_matching_overload"
+        )
     return [("range", pa.int64())]
 
 

@@ -321,7 +321,11 @@ class ExpressionBinder:
         if to.this in TEXT_KINDS:
             made = self.call(TEXT_KINDS[to.this], [value], location)
             return self.call("try", [made], location) if isinstance(node, exp.TryCast) else made
-        type_ = arrow_type(to)
+        try:
+            type_ = arrow_type(to)
+        except (BindError, NotSupportedError) as error:
+            error.location = error.location or location
+            raise
         if value.type == type_:
             return value
         if isinstance(value, Literal):

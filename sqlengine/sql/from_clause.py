@@ -15,7 +15,7 @@ from sqlglot import exp
 
 from sqlengine.errors import BindError, Error, NotSupportedError
 from sqlengine.expr.nodes import ColumnRef, Expr, OuterRef
-from sqlengine.expr.registry import bind_call, find_scalar, find_table_function
+from sqlengine.expr.registry import TableFunction, all_functions, bind_call, find_scalar, find_table_function
 from sqlengine.formats import READERS, reader_call
 from sqlengine.formats.base import Source
 from sqlengine.plan import nodes as p
@@ -307,8 +307,17 @@ def _table_function(binder: Binder, node: exp.Table, outer: Scope | None) -> tup
         return plan, names, name
     function = find_table_function(name)
     if function is None:
-        raise BindError(f"table function {name} does not exist", code="function_not_found", location=location)
-    columns = function.columns(tuple(args), options)
+        known = [*READERS, *(entry.name for entry in all_functions() if isinstance(entry, TableFunction))]
+        close = difflib.get_close_matches(name, known, 1)
+        hint = f'did you mean "{close[0]}"?' if close else None
+        raise BindError(
+            f"table function {name} does not exist", code="function_not_found", hint=hint, location=location
+        )
+    try:
+        columns = function.columns(tuple(args), options)
+    except BindError as error:
+        error.location = error.location or location
+        raise
     keyed = tuple((binder.keys.make(n), t) for n, t in columns)
     return p.TableFunction(name, tuple(args), tuple(options.items()), keyed), tuple(n for n, _ in columns), name
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
+
 import pyarrow as pa
 from sqlglot import exp
 from sqlglot.errors import SqlglotError
@@ -22,6 +24,10 @@ _PLAIN = {
     _Kind.TIMESTAMP_MS: pa.timestamp("ms"), _Kind.TIMESTAMP_NS: pa.timestamp("ns"), _Kind.INTERVAL: INTERVAL,
     _Kind.NULL: pa.null(),
 }  # fmt: skip
+_COMMON = (
+    "INTEGER", "BIGINT", "DOUBLE", "VARCHAR", "DATE", "TIMESTAMP", "BOOLEAN", "DECIMAL", "TEXT", "STRING", "SMALLINT",
+    "TINYINT", "HUGEINT", "FLOAT", "REAL", "BLOB", "TIME", "TIMESTAMPTZ", "INTERVAL", "UUID", "JSON",
+)  # fmt: skip
 # Types whose values travel as text; a cast to them is a function that checks (and for UUID normalises) the text.
 TEXT_KINDS = {_Kind.JSON: "as_json", _Kind.UUID: "as_uuid", _Kind.BIT: "as_bit"}
 
@@ -64,4 +70,9 @@ def arrow_type(type_: exp.DataType) -> pa.DataType:
         return pa.map_(arrow_type(key), arrow_type(item))
     if kind == _Kind.USERDEFINED and str(type_.args.get("kind")).upper() == "IMAGE":
         return IMAGE
-    raise NotSupportedError(f"type {type_.sql('duckdb')} is not supported")
+    name = type_.sql("duckdb")
+    if kind == _Kind.USERDEFINED:
+        close = difflib.get_close_matches(name.upper(), _COMMON, 1)
+        hint = f"did you mean {close[0]}?" if close else f"such as {', '.join(_COMMON[:6])}"
+        raise BindError(f"type {name} does not exist", code="type_not_found", hint=hint)
+    raise NotSupportedError(f"type {name} is not supported")
