@@ -1,6 +1,14 @@
 """PEP 249: `connect`, connections and cursors, for programs that speak to any database.
 
 Statements take effect one by one: `commit` has nothing to do, and there is no `rollback`.
+
+>>> with connect(threads=1) as connection:
+...     cursor = connection.cursor()
+...     cursor.execute("create table t (n int)").description
+...     cursor.executemany("insert into t values (?)", [(1,), (2,)]).rowcount
+...     cursor.execute("select n * 10 as n from t order by n").fetchall()
+2
+[(10,), (20,)]
 """
 
 from __future__ import annotations

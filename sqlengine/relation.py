@@ -28,6 +28,29 @@ class Relation:
         Column names and types of the result.
     stats : dict or None
         Of the last complete or abandoned run: rows, seconds, peak bytes of the pool, spilled bytes.
+
+    Examples
+    --------
+    >>> import sqlengine
+    >>> relation = sqlengine.sql("select i, 'row ' || i as name from range(3) t(i)")
+    >>> relation
+    Relation(i: int64, name: string)
+    >>> relation.fetchall()
+    [(0, 'row 0'), (1, 'row 1'), (2, 'row 2')]
+    >>> sum(batch.num_rows for batch in relation)
+    3
+    >>> sqlengine.sql("select max(i) as last from relation").to_pydict()
+    {'last': [2]}
+    >>> relation.show(max_rows=2)
+    ┌────────┬─────────┐
+    │      i │ name    │
+    │ bigint │ varchar │
+    ├────────┼─────────┤
+    │      0 │ row 0   │
+    │      · │ ·       │
+    │      2 │ row 2   │
+    └────────┴─────────┘
+    3 rows (1 not shown)
     """
 
     def __init__(self, session: Session, plan: Plan, names: tuple[str, ...], timeout: float | None = None) -> None:

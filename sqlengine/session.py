@@ -87,6 +87,19 @@ class Session:
         the file.
     settings
         As in `SHOW ALL`, such as `memory_limit="2GB"`, `threads=4`.
+
+    Examples
+    --------
+    >>> with Session(memory_limit="500MB", threads=2) as session:
+    ...     session.sql("create table t as select i, i * i as square from range(4) r(i)").changed
+    ...     session.sql("select sum(square) as total from t where i > ?", [1]).fetchall()
+    ...     session.register("people", [{"name": "Ada"}, {"name": "Alan"}])
+    ...     session.sql("select upper(name) as name from people").to_pylist()
+    ...     session.tables()
+    4
+    [(13,)]
+    [{'name': 'ADA'}, {'name': 'ALAN'}]
+    ['people', 't']
     """
 
     def __init__(self, *, config: str | os.PathLike[str] | None = None, **settings: Any) -> None:
@@ -154,6 +167,26 @@ class Session:
             Whether names that are no tables of the session are looked up among the caller's variables.
         timeout : float, optional
             Seconds that each read may take; then `QueryTimeout`.
+
+        Returns
+        -------
+        Relation
+
+        Raises
+        ------
+        ParseError, BindError
+            The text is wrong; with the place and a hint.
+        InterfaceError
+            The parameters are not those of the statements.
+
+        Examples
+        --------
+        >>> rows = {"n": [1, 2, 3]}
+        >>> def half(x: int) -> float:
+        ...     return x / 2
+        >>> with Session() as session:
+        ...     session.sql("select half(n) as h from rows where n >= $least", {"least": 2}, udfs=[half]).fetchall()
+        [(1.0,), (1.5,)]
         """
         scopes = scopes_of(caller() if capture else None)
         return self._sql(query, params, tables, udfs, scopes, timeout, source)

@@ -279,6 +279,8 @@ def initial_settings(given: Mapping[str, Any], config: str | os.PathLike[str] | 
     chosen = Settings()
     if config is not None:
         for name, value in read_config(config).items():
+            if name == "prompt" and isinstance(value, dict):
+                continue  # how the prompt behaves is not the session's business
             chosen = chosen.with_value(name, value)
     for item in fields(Settings):
         variable = f"SQLENGINE_{item.name.upper()}"

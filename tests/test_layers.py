@@ -11,11 +11,12 @@ TOP = Path(__file__).parents[1]
 LAYERS = [
     {"cli"},
     {
-        "session", "relation", "access", "dbapi", "statement_runner", "table_changes", "summary", "catalog", "parameters",
-        "caller_names", "text_box", "value_text", "dry_run", "testing",
+        "session", "relation", "access", "reference", "dbapi", "statement_runner", "table_changes", "summary",
+        "catalog", "parameters", "caller_names", "text_box", "value_text", "dry_run", "testing",
     },
     {"backends"}, {"sql", "optimizer", "physical"}, {"plan", "operators"},
-    {"functions", "formats"}, {"expr"}, {"runtime"}, {"kernels"}, {"errors", "settings", "types", "tree", "without_pandas"},
+    {"functions", "formats"}, {"expr"}, {"runtime"}, {"kernels"},
+    {"errors", "settings", "types", "tree", "without_pandas"},
 ]  # fmt: skip
 LEVEL = {name: number for number, names in enumerate(LAYERS) for name in names}
 SIBLINGS_ALLOWED = LAYERS[1] | LAYERS[-1]

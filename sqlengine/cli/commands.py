@@ -102,14 +102,15 @@ def quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
-@command(".help [settings]")
+@command(".help [settings|functions]")
 def _help(runner: Runner, given: DotCommand) -> None:
-    """These lines; or the documentation of all settings, in Markdown."""
+    """These lines; or the documentation of all settings or functions, in Markdown."""
     if given.words:
+        from sqlengine.reference import functions_markdown
         from sqlengine.settings import settings_markdown
 
-        one_word(given, ("settings",))
-        runner.out.write(settings_markdown())
+        page = one_word(given, ("settings", "functions"))
+        runner.out.write(settings_markdown() if page == "settings" else functions_markdown(runner.session.functions()))
         runner.out.flush()
         return
     lines = {usage: (_COMMANDS[name].__doc__ or "").strip() for name, usage in _USAGE.items()}

@@ -97,8 +97,13 @@ def _run(options: argparse.Namespace) -> int:
             try:
                 code = runner.run(items) or runner.finish()
                 if prompt and not (code and not options.interactive):
+                    from sqlengine.cli.preferences import apply_preferences
                     from sqlengine.cli.prompt import prompt as read_and_run
+                    from sqlengine.settings import read_config
 
+                    config = _config(options)
+                    if config is not None:
+                        apply_preferences(runner, read_config(config).get("prompt", {}))
                     code = read_and_run(runner, options.quiet, is_colored(options.color, sys.stdout))
             except BaseException:
                 if options.stats:
@@ -172,13 +177,19 @@ def _session(options: argparse.Namespace) -> Iterator[Session]:
             settings[name] = getattr(options, name)
     if options.safe:
         settings["safe"] = True
-    config = options.config
-    if config is None and not options.no_init and os.path.exists(_user_file("config.toml")):
-        config = _user_file("config.toml")
+    config = _config(options)
     with (DrySession if options.dry_run else Session)(config=config, **settings) as session:
         for place in options.udf:
             session.load(place)
         yield session
+
+
+def _config(options: argparse.Namespace) -> str | None:
+    """The configuration file: the one given, or that of the user."""
+    found: str | None = options.config
+    if found is None and not options.no_init and os.path.exists(_user_file("config.toml")):
+        return _user_file("config.toml")
+    return found
 
 
 def _user_file(name: str) -> str:

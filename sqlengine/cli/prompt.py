@@ -40,9 +40,10 @@ def prompt(runner: Runner, quiet: bool, color: bool = True) -> int:
         print('End a statement with ";". .help lists commands, .quit or Ctrl-D leaves.')
     runner.on_error = "stop"
     runner.keep_last = True
-    runner.stats = not quiet
-    if _is_capable():
-        runner.pager = os.environ.get("PAGER") or "less"
+    runner.stats = not quiet if runner.chosen_stats is None else runner.chosen_stats
+    if _is_capable() and runner.chosen_pager is not False:
+        chosen = runner.chosen_pager if isinstance(runner.chosen_pager, str) else None
+        runner.pager = chosen or os.environ.get("PAGER") or "less"
     read = _reader(runner, color)
     while True:
         draft, runner.draft = runner.draft, ""

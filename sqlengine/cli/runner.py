@@ -112,6 +112,8 @@ class Runner:
     statement: str = ""  # the last one, and what it could read besides the session's tables
     tables: dict[str, pa.Table] = field(default_factory=dict)
     vi: bool = False  # keys of the line editor
+    chosen_pager: str | bool | None = None  # as the person wants them at the prompt
+    chosen_stats: bool | None = None
     draft: str = ""  # what the next prompt begins with
     pending: Relation | None = None  # the last result so far, where only the last one is shown
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import datetime
+import doctest
 import gc
+import importlib
 import json
 import os
 import signal
@@ -557,6 +559,28 @@ def test_a_notebook_does_not_call_user_functions_to_show_a_relation(session: Ses
         assert "not run yet" in shown and "<li>t BIGINT</li>" in shown
     assert called == []
     assert session.sql("select touched(i) as t from range(3) r(i)").fetchall() == [(0,), (1,), (2,)]
+
+
+def test_the_page_of_functions_says_what_show_functions_says(session: Session) -> None:
+    from sqlengine.reference import functions_markdown
+
+    page = functions_markdown(session.functions())
+    rows = session.sql("show functions").to_pylist()
+    assert len(rows) > 400
+    assert page.count("\n| `") == len(rows)
+    for row in rows:
+        assert row["description"], row["name"]
+        meaning = row["description"].replace("|", "\\|")
+        assert f"| `{row['name']}` | {meaning} |" in page
+        assert f"## {row['kind'].capitalize()} functions" in page
+
+
+@pytest.mark.parametrize("name", ["", ".session", ".relation", ".dbapi", ".udf", ".settings", ".errors", ".testing"])
+def test_examples_in_docstrings_run(name: str) -> None:
+    module = importlib.import_module("sqlengine" + name)
+    found = doctest.testmod(module)
+    assert found.failed == 0
+    assert found.attempted > 0 or name not in ("", ".session", ".relation", ".dbapi")
 
 
 def test_the_documentation_of_settings_has_all_of_them(session: Session) -> None:
