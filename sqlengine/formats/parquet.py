@@ -27,7 +27,7 @@ from sqlengine.expr.statistics import ColumnStats, Stats
 from sqlengine.formats.base import Bounds, ReadLimits, RowTest, Split
 from sqlengine.formats.batches import bounded, decoded_size, empty_rows, plain
 from sqlengine.formats.drift import drift_error, same_or_wider
-from sqlengine.formats.parquet_chunks import ArrowColumns, ColumnReader, OwnColumn, can_decode, form_of
+from sqlengine.formats.parquet_chunks import ArrowColumns, ColumnReader, OwnColumn, can_decode, form_of, lists_of
 from sqlengine.formats.parquet_footer import Layout, ValueRange, layout_of, merged
 from sqlengine.kernels.parquet_pages import CorruptPage, TooManyBytes
 from sqlengine.kernels.selection import coded_mask, kept_rows
@@ -383,6 +383,10 @@ class _GroupReader:
                 if own.supported:
                     self._readers[name] = own
                     return own
+        lists = lists_of(layout, self._group, name, self._file)
+        if lists is not None:
+            self._readers[name] = lists
+            return lists
         others = [n for n in self._schema.names if n in layout.fields and not self._is_own(n)]
         together = ArrowColumns(layout, self._group, others if name in others else [name], self._window)
         for other in others if name in others else [name]:
@@ -390,9 +394,10 @@ class _GroupReader:
         return self._readers[name]
 
     def _is_own(self, name: str) -> bool:
-        return form_of(self._layout, name) is not None and can_decode(
-            self._layout.chunk(self._group, self._layout.places[name][0])
-        )
+        layout, group = self._layout, self._group
+        if form_of(layout, name) is not None:
+            return can_decode(layout.chunk(group, layout.places[name][0]))
+        return lists_of(layout, group, name, self._file) is not None
 
     def _failed(self, name: str, reason: str) -> FormatError:
         return FormatError(

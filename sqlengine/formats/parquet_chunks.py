@@ -23,6 +23,7 @@ import pyarrow.parquet as pq
 
 from sqlengine.formats.parquet_footer import ChunkFacts, Layout
 from sqlengine.formats.parquet_huge import HugePage
+from sqlengine.formats.parquet_lists import ListColumn
 from sqlengine.kernels.parquet_pages import (
     BIG_ENDIAN,
     COPY,
@@ -62,9 +63,13 @@ def form_of(layout: Layout, name: str) -> tuple[int, int, int] | None:
     if len(places) != 1:
         return None
     leaf = layout.leaves[places[0]]
-    type_, own = layout.fields[name], layout.arrow.field(name).type
     if leaf.path != name or leaf.max_repetition_level or leaf.max_definition_level > 1:
         return None
+    return _form(leaf, layout.fields[name], layout.arrow.field(name).type)
+
+
+def _form(leaf: Any, type_: pa.DataType, own: pa.DataType) -> tuple[int, int, int] | None:
+    """Of a leaf of the file that Arrow would read as `own` and the engine knows as `type_`."""
     t = pa.types
     if isinstance(own, pa.BaseExtensionType):
         return None
@@ -89,6 +94,26 @@ def form_of(layout: Layout, name: str) -> tuple[int, int, int] | None:
         case "DOUBLE" if own == type_ == pa.float64():
             return COPY, 8, 8
     return None
+
+
+def lists_of(layout: Layout, group: int, name: str, file: int) -> ListColumn | None:
+    """A reader of a column of lists of fixed-width values, if the file holds them plainly."""
+    places = layout.places.get(name, [])
+    type_ = layout.fields[name]
+    field = layout.arrow.field(name)
+    if len(places) != 1 or not pa.types.is_list(type_) or not pa.types.is_list(field.type):
+        return None
+    leaf, chunk = layout.leaves[places[0]], layout.chunk(group, places[0])
+    nullable = (field.nullable, field.type.value_field.nullable)
+    form = _form(leaf, type_.value_type, field.type.value_type)
+    if form is None or form[0] == TEXT or leaf.path.count(".") != 2 or not can_decode(chunk) or chunk.dictionary:
+        return None
+    if leaf.max_repetition_level != 1 or leaf.max_definition_level != 1 + sum(nullable):
+        return None
+    pages = [header for header in _probed(file, chunk) if header[0] in (_DATA, _DATA_V2)]
+    if any(header[5] not in _PLAIN or (header[0] == _DATA and header[6] != _RUNS) for header in pages):
+        return None
+    return ListColumn(file, chunk, _CODECS[chunk.codec], type_, form, nullable, pages)
 
 
 def can_decode(chunk: ChunkFacts) -> bool:

@@ -32,7 +32,7 @@ class HugePage:
     def pieces(self, low: int, high: int) -> Iterator[tuple[int, int, Any]]:
         """First row, end and bytes of the pieces that hold the rows from `low` to `high` of the page."""
         if self._stream is None or (self._current is not None and self._current[0] > low):
-            read = _decompressed(*self._place)
+            read = decompressed(*self._place)
             read(self._skipped)
             self._stream, self._current = _cut(read, self._size - self._skipped, self._rows), None
         while True:
@@ -48,7 +48,7 @@ class HugePage:
 
     def front(self, size: int) -> Any:
         """The first bytes of the page."""
-        return pa.py_buffer(_decompressed(*self._place)(size))
+        return pa.py_buffer(decompressed(*self._place)(size))
 
 
 def _cut(read: Callable[[int], Any], size: int, rows: int) -> Iterator[tuple[int, int, Any]]:
@@ -70,7 +70,7 @@ def _cut(read: Callable[[int], Any], size: int, rows: int) -> Iterator[tuple[int
             first += count
 
 
-def _decompressed(file: int, start: int, stored: int, codec: str | None) -> Callable[[int], Any]:
+def decompressed(file: int, start: int, stored: int, codec: str | None) -> Callable[[int], Any]:
     """A function that gives the next bytes of a page."""
     raw = _Stored(file, start, stored)
     if codec is None:

@@ -160,6 +160,98 @@ static bool unpack_hybrid(const uint8_t* p, const uint8_t* end, int width, int64
     return true;
 }
 
+// Levels of at most 8 bits, a few at a time.
+struct LevelRuns {
+    Thrift in{nullptr, nullptr};
+    int width = 0;
+    bool packed = false;
+    uint8_t value = 0;
+    int64_t left = 0, at = 0;          // of the run: levels left, and of a packed one the bit that comes next
+    const uint8_t* bits = nullptr;
+
+    void start(const uint8_t* p, int64_t size, int width_) { in = Thrift{p, p + size}; width = width_; left = 0; }
+    bool take(int64_t n, uint8_t* out) {
+        if (width == 0) { memset(out, 0, n); return true; }
+        while (n > 0) {
+            if (left == 0) {
+                uint64_t header = in.varint();
+                if (in.bad || (header >> 1) > ((uint64_t)1 << 31)) return false;
+                packed = header & 1;
+                if (packed) {
+                    left = (int64_t)(header >> 1) * 8;
+                    bits = in.p;
+                    at = 0;
+                    int64_t size = left / 8 * width;
+                    if (size > in.end - in.p) { size = in.end - in.p; left = size * 8 / width; }
+                    in.p += size;
+                } else {
+                    left = (int64_t)(header >> 1);
+                    if (in.p >= in.end) return false;
+                    value = *in.p++;
+                }
+                if (left == 0) return false;
+            }
+            int64_t here = left < n ? left : n;
+            if (packed) {
+                for (int64_t i = 0; i < here; i++, at += width) {
+                    uint32_t word = bits[at >> 3];
+                    if ((at & 7) + width > 8) word |= (uint32_t)bits[(at >> 3) + 1] << 8;
+                    out[i] = (uint8_t)((word >> (at & 7)) & ((1u << width) - 1));
+                }
+            } else memset(out, value, here);
+            out += here;
+            n -= here;
+            left -= here;
+        }
+        return true;
+    }
+};
+
+// Lists from the levels of one page after the other: repetition 0 begins a row, definition tells what is there.
+struct ListLevels {
+    int list_null = 0, most = 0;       // whether a list may be NULL; the definition of a value
+    LevelRuns repetition, definition;
+    int64_t left = 0;                  // levels of the page that are not in the block
+    int pos = 0, len = 0;
+    uint8_t r[512], d[512];
+    bool open = false;                 // a row has begun
+
+    void load(const uint8_t* rep, int64_t rep_size, const uint8_t* def, int64_t def_size, int def_width, int64_t n) {
+        repetition.start(rep, rep_size, 1);
+        definition.start(def, def_size, def_width);
+        left = n;
+        pos = len = 0;
+    }
+    // Up to `wanted` more rows; `done`: they are whole. Else the page has come to its end, and the last row may go on.
+    bool rows(int64_t wanted, std::vector<int32_t>& lengths, std::vector<uint8_t>& lists, std::vector<uint8_t>& items,
+              int64_t& stored, bool& done) {
+        done = false;
+        while (true) {
+            if (pos == len) {
+                if (left == 0) return true;
+                len = (int)(left < 512 ? left : 512);
+                left -= len;
+                pos = 0;
+                if (!repetition.take(len, r) || !definition.take(len, d)) return false;
+            }
+            if (r[pos] == 0) {
+                if (wanted == 0) { done = true; return true; }
+                wanted--;
+                open = true;
+                lengths.push_back(0);
+                lists.push_back(d[pos] >= list_null);
+            } else if (!open || lengths.empty()) return false;
+            if (d[pos] > list_null) {
+                if (d[pos] > most) return false;
+                lengths.back()++;
+                items.push_back(d[pos] == most);
+                stored += d[pos] == most;
+            }
+            pos++;
+        }
+    }
+};
+
 // How a stored value becomes an Arrow value.
 enum Form { F_COPY = 0, F_NARROW = 1, F_WIDEN = 2, F_BIG_ENDIAN = 3, F_TEXT = 4 };
 

@@ -42,6 +42,11 @@ cdef extern from "parquet_pages.h" nogil:
         int64_t text_bytes(const Wanted& w)
         void take_text(const Wanted& w, int32_t* to, uint8_t* bytes, int64_t filled)
 
+    cdef cppclass CListLevels "ListLevels":
+        int list_null, most
+        cbool open
+        void load(const uint8_t* rep, int64_t rep_size, const uint8_t* definition, int64_t def_size, int def_width, int64_t n)
+        cbool rows(int64_t wanted, vector[int32_t]& lengths, vector[uint8_t]& lists, vector[uint8_t]& items, int64_t& stored, cbool& done)
     cbool unpack_hybrid(const uint8_t* p, const uint8_t* end, int width, int64_t n, int32_t* out)
     void whole_texts(const uint8_t* p, int64_t size, int64_t& count, int64_t& used, int64_t& next)
 
@@ -145,6 +150,93 @@ cdef class SnappyReader:
         out = pa.allocate_buffer(n)
         self.stream.take(<uint8_t*><uintptr_t>out.address, n)
         return out
+
+
+cdef class ListReader:
+    """Lists of a column chunk from the levels of its pages: `load` a page, then take `rows`; `offsets` and what else is
+    known of the lists taken since `begin` come from `finish`."""
+
+    cdef CListLevels levels, marked
+    cdef vector[int32_t] lengths
+    cdef vector[uint8_t] lists, items
+    cdef int width
+    cdef object held
+
+    def __init__(self, bint list_null, bint item_null):
+        self.levels.list_null = list_null
+        self.levels.most = list_null + 1 + item_null
+        self.width = 1 if self.levels.most == 1 else 2
+
+    def load(self, repetition, definition, int64_t values):
+        """The levels (their bytes) of the next page."""
+        self.held = (repetition, definition)
+        self.levels.load(<const uint8_t*><uintptr_t>repetition.address, repetition.size,
+                         <const uint8_t*><uintptr_t>definition.address, definition.size, self.width, values)
+
+    def begin(self):
+        """Forget the lists that were taken."""
+        self.lengths.clear()
+        self.lists.clear()
+        self.items.clear()
+
+    def mark(self):
+        """Remember this place of the page."""
+        self.marked = self.levels
+
+    def back(self):
+        """Return to the marked place of the same page."""
+        self.levels = self.marked
+
+    def rows(self, int64_t wanted):
+        """Take up to `wanted` lists in all since `begin`: (values of them that this page holds, whether the last one is
+        whole). Where it is not, the page has come to its end."""
+        cdef int64_t stored = 0
+        cdef cbool done = False, good
+        cdef int64_t more = wanted - <int64_t>self.lengths.size()
+        with nogil:
+            good = self.levels.rows(more, self.lengths, self.lists, self.items, stored, done)
+        if not good:
+            raise CorruptPage("its levels do not make lists")
+        return stored, done
+
+    @property
+    def taken(self):
+        """Lists since `begin`."""
+        return self.lengths.size()
+
+    @property
+    def item_count(self):
+        """Items since `begin`, with those that are NULL."""
+        return self.items.size()
+
+    def finish(self):
+        """(offsets, validity of the lists or None, booleans: which items there are, or None for all)."""
+        cdef int64_t n = self.lengths.size(), i, total = 0
+        offsets = pa.allocate_buffer(4 * (n + 1))
+        cdef int32_t* to = <int32_t*><uintptr_t>offsets.address
+        with nogil:
+            for i in range(n):
+                to[i] = <int32_t>total
+                total += self.lengths[i]
+        if total >= 1 << 31:
+            raise TooManyBytes()
+        to[n] = <int32_t>total
+        return offsets, _bits(self.lists), _bits(self.items)
+
+
+cdef object _bits(const vector[uint8_t]& flags):
+    """As a bitmap, or None where all are set."""
+    cdef int64_t n = flags.size(), i, unset = 0
+    for i in range(n):
+        unset += flags[i] == 0
+    if unset == 0:
+        return None
+    found = pa.allocate_buffer((n + 7) // 8)
+    cdef uint8_t* to = <uint8_t*><uintptr_t>found.address
+    memset(to, 0, (n + 7) // 8)
+    for i in range(n):
+        to[i >> 3] |= <uint8_t>(flags[i] << (i & 7))
+    return found
 
 
 cdef class PageDecoder:

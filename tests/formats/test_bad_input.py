@@ -89,7 +89,11 @@ def session(folder: Path) -> Iterator[sqlengine.session.Session]:
         ("from '{}/nowhere/*.csv'", "file_not_found", ["nowhere"]),
         ("copy (select 1) to '{}/nowhere/x.parquet'", "file_error", ["there is no directory", "nowhere"]),
         ("select a // (a - a) from '{}/good.parquet'", "division_by_zero", ["<command>:1:", "NULLIF"]),
-        ("select a + 9223372036854775807 from '{}/good.parquet'", "out_of_range", ["<command>:1:", "BIGINT", "HUGEINT"]),
+        (
+            "select a + 9223372036854775807 from '{}/good.parquet'",
+            "out_of_range",
+            ["<command>:1:", "BIGINT", "HUGEINT"],
+        ),
         ("select s::int from '{}/good.parquet'", "invalid_cast", ["1:8", "'text 0'", "TRY_CAST"]),
         ("select 300::tinyint", "invalid_cast", ["300", "TINYINT"]),
     ],
