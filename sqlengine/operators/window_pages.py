@@ -103,7 +103,8 @@ class PagedPartition(WindowSource):
             self._last_of_peers = first + starts[-1].as_py()
         self._peers.append(self._peers[-1] + len(starts))
         if len(self.order_by) == 1:
-            self._heads.append(page.column(self.order_by[0].key).slice(0, 1))
+            head = page.column(self.order_by[0].key).slice(0, 1)
+            self._heads.append(pa.concat_arrays([head, head.slice(0, 0)]))  # a copy: a slice holds its page
         groups = pa.repeat(pa.scalar(number, pa.int32()), rows)
         for state in self._states.values():
             state.update(page, groups, number + 1)

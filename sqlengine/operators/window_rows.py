@@ -96,7 +96,7 @@ class WindowRows(Operator):
                 trees.append(spec)
         # Up to four pages with their trees are in use at a time.
         row = _ROW_BYTES + _CALL_BYTES * len(self.calls)
-        size = _PIECES * task.settings.batch_bytes // 10
+        size = _PIECES * task.settings.batch_bytes // 5
         return PagedPartition(
             schema,
             self.order_by,

@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 from sqlengine.errors import MemoryLimitError
-from sqlengine.runtime.allocators import release_free_memory
+from sqlengine.runtime.allocators import avoid_huge_pages, release_free_memory
 from sqlengine.runtime.cancel import Cancel
 from sqlengine.runtime.events import record_event
 from sqlengine.runtime.memory import MemoryPool, holders_table
@@ -107,6 +107,7 @@ class MemoryGuard:
         with self._lock:
             if not self._running:
                 self.pool.peak = self.pool.used
+                avoid_huge_pages(self.limit)
             self._running[cancel] = peaks
             self._watch.start()
         try:

@@ -104,7 +104,7 @@ class SortedRuns:
         self._small_rows = 0
         self._filling = _Filling()
         self._held = 0  # bytes reserved
-        self._most_block = max(_LEAST_BLOCK, settings.batch_bytes // 2)
+        self._block = self._most_block = max(_LEAST_BLOCK, settings.batch_bytes // 2)
         self._runs: list[_Run] = []
         self._writing: Background[_Run] | None = None
         self._freed = threading.Condition()
@@ -273,9 +273,9 @@ class SortedRuns:
         size = sum(held.batch.nbytes for held in filling.chunks)
         keyed = sum(self._key_bytes(held.batch) for held in filling.chunks) + _MERGE_BYTES * rows
         most = 2 * self._settings.batch_bytes * size // max(1, size + keyed)
-        block = max(1, min(self._most_block, most, max(_LEAST_BLOCK, filling.cost // _BLOCKS)))
+        self._block = max(1, min(self._block, most, max(_LEAST_BLOCK, filling.cost // _BLOCKS)))
         try:
-            return self._run(self._sorted(filling, block))
+            return self._run(self._sorted(filling, self._block))
         finally:
             filling.chunks.clear()
             self._release(filling.cost)
@@ -400,7 +400,7 @@ class SortedRuns:
 
     def _reblocked(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
-            step = max(1, batch.num_rows * self._most_block // max(1, batch.nbytes))
+            step = max(1, batch.num_rows * self._block // max(1, batch.nbytes))
             for start in range(0, batch.num_rows, step):
                 yield batch.slice(start, step)
 
