@@ -44,7 +44,7 @@ class DistinctOn(Operator):
         return sort_need(inputs[0], settings, (*(SortColumn(key) for key in self.on), *self.order_by))
 
     def needs(self) -> Sequence[Distribution]:
-        return [Distribution("hash", self.on) if self.on else SINGLE]
+        return [SINGLE]  # sorted once and written once at most; an exchange would write every row before that
 
     def describe(self) -> str:
         return f"[{', '.join(self.on)}] {order_text(self.order_by)}".rstrip()

@@ -19,6 +19,7 @@ from sqlengine.operators.external_sort import TopK
 from sqlengine.operators.hash_aggregate import HashAggregate
 from sqlengine.operators.hash_join import HashJoin
 from sqlengine.operators.recursive_union import RecursiveUnion
+from sqlengine.physical.estimates import estimate
 
 
 def distribute(root: Operator, partitions: int) -> Operator:
@@ -45,7 +46,9 @@ def _spread(operator: Operator, partitions: int) -> tuple[Operator, Distribution
         case HashAggregate(phase="single") if spreads[0].kind != "single":
             return _two_phases(operator, inputs[0], spreads[0], partitions)
         case TopK() if spreads[0].kind != "single":
-            local = operator.with_children((inputs[0],))
+            # A local step is worth it where it drops most rows; else all of them would be sorted twice.
+            drops = estimate(inputs[0]).rows >= 2 * partitions * operator.limit
+            local = operator.with_children((inputs[0],)) if drops else inputs[0]
             return operator.with_children((gathered(local, spreads[0]),)), SINGLE
         case ConcatStreams() if all(how.kind == "any" for how in spreads):
             # Every task reads its share of the first input, then its share of the second.

@@ -6,6 +6,8 @@
 2. `merged` opens as many runs as the reservation lets it, one block of each, and merges them with a tree of losers;
    rows are copied once, from the blocks to the output. With room for it, this is done one batch ahead of the reader.
 3. When not all runs can be open at once, neighbours are merged to longer runs first.
+4. With a limit, the last rows of the blocks on disk tell a key that as many rows come before: rows after it are dropped
+   as they come.
 
 Held while filling: the rows, their keys, and 20 bytes a row to sort; two blocks while a run is written. While merging:
 a block of each open run with its keys, and the rows given out. A block is a hundredth of what a run holds in memory, at
@@ -66,11 +68,13 @@ class _Filling:
 
 @dataclass(frozen=True)
 class _Run:
-    """Sorted rows on disk. `widest`: what its largest block takes with its keys."""
+    """Sorted rows on disk. `widest`: what its largest block takes with its keys; `ends`: with a limit, the columns of
+    the order in the last row of each block."""
 
     file: SpillFile
     blocks: tuple[Block, ...]
     widest: int
+    ends: tuple[pa.RecordBatch, ...]
 
 
 class SortedRuns:
@@ -106,6 +110,7 @@ class SortedRuns:
         self._held = 0  # bytes reserved
         self._block = self._most_block = max(_LEAST_BLOCK, settings.batch_bytes // 2)
         self._runs: list[_Run] = []
+        self._bound: SortKeys | None = None  # `limit` rows on disk are not after it
         self._writing: Background[_Run] | None = None
         self._freed = threading.Condition()
         self._given_back = 0  # how often what is held became less
@@ -113,6 +118,12 @@ class SortedRuns:
         self.spilled_bytes = 0
 
     def add(self, batch: pa.RecordBatch) -> None:
+        if self._bound is not None:
+            kept = sort_keys(batch, self._by).before(self._bound, 0)
+            if not len(kept):
+                return
+            if len(kept) < batch.num_rows:
+                batch = batch.take(kept)
         if batch.num_rows < _GATHER_ROWS and batch.nbytes < self._gather:
             size = batch.nbytes + 1024
             if self._reserve(size):
@@ -292,23 +303,40 @@ class SortedRuns:
         writing, self._writing = self._writing, None
         if writing is not None:
             self._runs.append(writing.result())
+            self._bound = self._found_bound()
+
+    def _found_bound(self) -> SortKeys | None:
+        """With a limit, the least known key that so many of the rows on disk are not after."""
+        ends = [end for run in self._runs for end in run.ends]
+        rows = [block.rows for run in self._runs for block in run.blocks]
+        if self._limit is None or sum(rows) < self._limit:
+            return None
+        samples, before = pa.concat_batches(ends), 0
+        for place in sort_keys(samples, self._by).order().to_pylist():
+            before += rows[place]
+            if before >= self._limit:
+                return sort_keys(samples.slice(place, 1), self._by)
+        return None
 
     def _run(self, batches: Iterator[pa.RecordBatch]) -> _Run:
         file = self._spill.file(self._owner, self.schema)
+        keys = list(dict.fromkeys(by.key for by in self._by))
         try:
-            blocks = []
+            blocks, ends = [], []
             widest = 0
             for batch in batches:
                 if self._stopped:
                     break
                 blocks.append(file.append(batch))
+                if self._limit is not None:
+                    ends.append(compact(batch.select(keys).slice(batch.num_rows - 1)))
                 widest = max(widest, batch.nbytes + self._key_bytes(batch) + _MERGE_BYTES * batch.num_rows)
             file.finish()
         except BaseException:
             file.delete()
             raise
         self.spilled_bytes += file.bytes
-        return _Run(file, tuple(blocks), widest)
+        return _Run(file, tuple(blocks), widest, tuple(ends))
 
     def merged(self) -> Iterator[pa.RecordBatch]:
         """All rows in order, as bounded batches."""

@@ -19,6 +19,7 @@ from sqlengine.operators.large_groups import PagedGroup
 from sqlengine.operators.literal_rows import LiteralRows
 from sqlengine.operators.sorted_aggregate import SortedAggregate
 from sqlengine.runtime.sort_column import SortColumn
+from sqlengine.runtime.spill import SpillFile
 from sqlengine.runtime.task import standalone_task
 from sqlengine.settings import Settings
 
@@ -74,6 +75,19 @@ def test_equal_keys_over_many_blocks_of_many_runs_stay_in_order() -> None:
     t = pa.table({"k": [0] * 30_000, "i": list(range(30_000))})
     found = _run(ExternalSort((_leaf(t),), t.schema, (SortColumn("k"),)), t, capacity=TIGHT)
     assert [row[1] for row in found] == list(range(30_000))
+
+
+@pytest.mark.parametrize("values", [50, 1 << 30])
+def test_rows_that_cannot_be_among_the_first_are_not_written(values: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    written = []
+    append = SpillFile.append
+    monkeypatch.setattr(SpillFile, "append", lambda self, b: (written.append(b.num_rows), append(self, b))[1])
+    make = random.Random(5)
+    t = pa.table({"k": [make.choice([None, make.randrange(values)]) for _ in range(60_000)], "i": range(60_000)})
+    by = (SortColumn("k", True, True),)
+    wanted = duckdb.execute("select * from t order by k desc nulls first, i limit 12000").fetchall()
+    assert _run(TopK((_leaf(t),), t.schema, by, 12_000), t, capacity=TIGHT) == wanted
+    assert sum(written) < 45_000
 
 
 def test_nested_keys_sort_by_their_values() -> None:

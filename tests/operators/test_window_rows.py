@@ -165,7 +165,7 @@ def test_pages_give_the_same_values(
     paged = []
     finish = PagedPartition.finish
     monkeypatch.setattr(PagedPartition, "finish", lambda self: (paged.append(len(self._pages)), finish(self))[1])
-    t = _table(1500)
+    t = _table(2400)
     if not parts:
         sql = sql.replace("partition by p", "")
     wanted = [row[0] for row in duckdb.execute(f"select {sql} from t order by i").fetchall()]
