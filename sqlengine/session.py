@@ -32,7 +32,7 @@ from sqlengine.physical.coded_keys import with_coded_keys
 from sqlengine.physical.distribute import distribute
 from sqlengine.physical.explain import analyzed_text, logical_text, physical_text
 from sqlengine.physical.explain_memory import explain_measured_memory, explain_memory
-from sqlengine.physical.fit import resolved
+from sqlengine.physical.fit import resolved, room
 from sqlengine.physical.forecast import MemoryForecast, Planner, forecast
 from sqlengine.physical.lower import lower
 from sqlengine.plan.nodes import Plan
@@ -473,7 +473,7 @@ class Session:
 
     def _operators(self, plan: Plan, settings: Settings) -> Operator:
         logical = optimize(decorrelate(plan), settings)
-        return with_coded_keys(distribute(lower(logical), settings.partitions))
+        return with_coded_keys(distribute(lower(logical), settings.partitions, room(settings)))
 
     def _context(self, timeout: float | None = None, settings: Settings | None = None) -> QueryContext:
         self.check_open()
@@ -536,7 +536,7 @@ class Session:
         made: dict[tuple[object, ...], Operator] = {}
 
         def operators(settings: Settings) -> Operator:
-            key = astuple(replace(settings, memory_limit=0, batch_bytes=0))
+            key = (*astuple(replace(settings, memory_limit=0, batch_bytes=0)), room(settings))
             if key not in made:
                 made[key] = self._operators(plan, settings)
             return made[key]

@@ -2,11 +2,14 @@
 
 - An aggregation over rows spread over tasks becomes partial, exchange by the keys, final.
 - A top-N and a limit run in every task first, then once over what is left.
+- Windows that have to spill run in one task, unless there are many: the sort writes every row once, an exchange before
+  it would write them all once more.
 - With one task nothing is exchanged, except that build sides stay stages of their own (their real size decides).
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import pyarrow as pa
@@ -19,12 +22,16 @@ from sqlengine.operators.external_sort import TopK
 from sqlengine.operators.hash_aggregate import HashAggregate
 from sqlengine.operators.hash_join import HashJoin
 from sqlengine.operators.recursive_union import RecursiveUnion
+from sqlengine.operators.window_rows import WindowRows
 from sqlengine.physical.estimates import estimate
 
+_FEW = 16  # partitions: of some four threads
+_SORTED = 3  # times its bytes is what a sort in memory takes
 
-def distribute(root: Operator, partitions: int) -> Operator:
-    """The plan with exchanges, its result in one task."""
-    root, given = _spread(root, partitions)
+
+def distribute(root: Operator, partitions: int, room: float = math.inf) -> Operator:
+    """The plan with exchanges, its result in one task. `room`: bytes that operators share."""
+    root, given = _spread(root, partitions, room)
     return gathered(root, given)
 
 
@@ -34,12 +41,12 @@ def gathered(operator: Operator, given: Distribution) -> Operator:
     return Exchange((operator,), operator.schema, SINGLE)
 
 
-def _spread(operator: Operator, partitions: int) -> tuple[Operator, Distribution]:
+def _spread(operator: Operator, partitions: int, room: float) -> tuple[Operator, Distribution]:
     if isinstance(operator, HeldPlan):
-        definition = distribute(operator.inputs[0], partitions)
-        body, given = _spread(operator.inputs[1], partitions)
+        definition = distribute(operator.inputs[0], partitions, room)
+        body, given = _spread(operator.inputs[1], partitions, room)
         return replace(operator, inputs=(definition, body)), given
-    spread = [_spread(child, partitions) for child in operator.inputs]
+    spread = [_spread(child, partitions, room) for child in operator.inputs]
     inputs = [child for child, _ in spread]
     spreads = [how for _, how in spread]
     match operator:
@@ -50,6 +57,8 @@ def _spread(operator: Operator, partitions: int) -> tuple[Operator, Distribution
             drops = estimate(inputs[0]).rows >= 2 * partitions * operator.limit
             local = operator.with_children((inputs[0],)) if drops else inputs[0]
             return operator.with_children((gathered(local, spreads[0]),)), SINGLE
+        case WindowRows() if partitions <= _FEW and _SORTED * estimate(inputs[0]).bytes > room:
+            return operator.with_children((gathered(inputs[0], spreads[0]),)), SINGLE
         case ConcatStreams() if all(how.kind == "any" for how in spreads):
             # Every task reads its share of the first input, then its share of the second.
             return operator.with_children(tuple(inputs)), spreads[0]

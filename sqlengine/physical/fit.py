@@ -7,6 +7,7 @@ does not fit, parallelism falls first, then the size of batches.
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -32,6 +33,13 @@ def resolved(settings: Settings, capacity: int) -> Settings:
     batch = settings.batch_bytes or min(_LARGEST_BATCH, max(_USUAL_BATCH, capacity // _BATCH_SHARE))
     partitions = settings.partitions or max(8, 4 * threads)
     return replace(settings, threads=threads, batch_bytes=batch, partitions=partitions)
+
+
+def room(settings: Settings) -> float:
+    """About what operators share, as far as the size of batches tells: a power of two, so that the plans for limits
+    near each other are the same."""
+    batch = settings.batch_bytes
+    return math.inf if batch >= _LARGEST_BATCH else float(_BATCH_SHARE << max(0, batch.bit_length() - 1))
 
 
 def pipeline(root: Operator) -> Iterator[Operator]:
