@@ -86,7 +86,7 @@ def test_the_text_names_operators_floors_and_settings(session: Session) -> None:
 
 
 def test_measured_beside_predicted(session: Session) -> None:
-    limited(session, 132 * MB)
+    limited(session, 127 * MB)
     session._settings = replace(session._settings, batch_bytes=64 << 10)
     found = json.loads(session.explain(session.sql(QUERY).plan, "analyze memory", None, "json"))
     assert found["spilled"] > 0 and found["peak_rss"] > 0 and "unattributed" in found
