@@ -71,6 +71,11 @@ class Relation:
         return list(self.schema.types)
 
     @property
+    def timezone(self) -> str:
+        """In which instants are shown."""
+        return self._session.current.timezone
+
+    @property
     def plan(self) -> Plan:
         """The bound logical plan, before optimization."""
         return self._plan

@@ -11,6 +11,7 @@ from typing import IO, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from sqlengine.expr.text_forms import to_text
 from sqlengine.formats.text import csv_lines, json_lines
 from sqlengine.relation import Relation
 from sqlengine.text_box import box
@@ -74,7 +75,30 @@ Writer = Callable[[Relation, Out, Look], int]  # gives the number of rows
 
 def render(relation: Relation, out: Out, look: Look) -> int:
     """Run a query and write its rows; how many there were."""
+    zone = relation.timezone
+    if look.format not in ("parquet", "arrow") and zone != "UTC" and any(map(_is_zoned, relation.dtypes)):
+        relation = _InZone(relation, zone)
     return WRITERS[look.format](relation, out, look)
+
+
+def _is_zoned(type_: pa.DataType) -> bool:
+    return bool(pa.types.is_timestamp(type_) and type_.tz)
+
+
+class _InZone(Relation):
+    """A relation whose instants are given as texts of the session's time zone."""
+
+    def __init__(self, of: Relation, zone: str) -> None:
+        self.__dict__.update(of.__dict__)
+        self._of = of
+        self._zone = zone
+
+    def batches(self, *, timeout: float | None = None) -> Iterator[pa.RecordBatch]:
+        for batch in self._of.batches(timeout=timeout):
+            columns = [to_text(c, self._zone) if _is_zoned(c.type) else c for c in batch.columns]
+            yield pa.RecordBatch.from_arrays(columns, batch.schema.names)
+
+    __iter__ = batches
 
 
 def _boxed(plain: bool) -> Writer:

@@ -66,6 +66,13 @@ def test_a_coloured_box(capsysbinary: Any) -> None:
     assert re.sub(r"\x1b\[[0-9;]*m", "", coloured) == plain
 
 
+@pytest.mark.parametrize("name", ["csv", "jsonl", "box", "line", "markdown"])
+def test_instants_are_shown_in_the_zone_of_the_session(name: str, capsysbinary: Any) -> None:
+    query = "set timezone = 'Europe/Berlin'; select timestamptz '2024-07-01 10:00:00+00' as t"
+    assert main(["--no-init", "--format", name, "-c", query]) == 0
+    assert "2024-07-01 12:00:00+02" in capsysbinary.readouterr().out.decode()
+
+
 def test_preferences() -> None:
     with sqlengine.connect(threads=1) as session:
         runner = Runner(session, Out(io.BytesIO()), Look())
