@@ -174,10 +174,20 @@ def _one_by_one(array: pa.Array, type_: pa.DataType, timezone: str) -> pa.Array:
         return _cast(array, type_, timezone)
     except _MISFITS:
         if len(array) == 1:
-            return pa.nulls(1, type_)
+            return _nested_or_null(array, type_, timezone)
     middle = len(array) // 2
     halves = [_one_by_one(array[:middle], type_, timezone), _one_by_one(array[middle:], type_, timezone)]
     return pa.concat_arrays(halves)
+
+
+def _nested_or_null(array: pa.Array, type_: pa.DataType, timezone: str) -> pa.Array:
+    """NULL for a value that does not fit; in the text of a list or struct for the parts that do not."""
+    if pa.types.is_string(array.type) and pa.types.is_nested(type_):
+        try:
+            return from_text(array, type_, timezone, lambda part, inner, zone: cast_array(part, inner, True, zone))
+        except _MISFITS:
+            pass
+    return pa.nulls(1, type_)
 
 
 def _failure(array: pa.Array, type_: pa.DataType, timezone: str) -> DataError:

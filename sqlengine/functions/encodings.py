@@ -186,7 +186,7 @@ def _format(form: str, *values: Any) -> str:
         raise DataError(f"format {form[:60]!r}: {error}", code="invalid_format") from None
 
 
-_DIRECTIVE = re.compile(r"%(?:%|([-+ 0#,_']*)(\d+)?(?:\.(\d+))?([diuoxXeEfFgGscb]))")
+_DIRECTIVE = re.compile(r"%(?:%|([-+ 0#,_']*)(\d+|\*)?(?:\.(\d+))?(?:hh?|ll?|[zjtL])?([diuoxXeEfFgGscb]))")
 
 
 def _printf(form: str, *values: Any) -> str:
@@ -196,10 +196,11 @@ def _printf(form: str, *values: Any) -> str:
         if match[0] == "%%":
             return "%"
         try:
+            wide = str(int(next(items))) if match[2] == "*" else match[2] or ""
             value = next(items)
         except StopIteration:
             raise DataError(f"printf {form[:60]!r} has more directives than values", code="invalid_format") from None
-        flags, width, digits, kind = match[1], match[2] or "", match[3], match[4]
+        flags, width, digits, kind = match[1], wide, match[3], match[4]
         group = next((f for f in flags if f in ",_'"), "")
         plain = "".join(f for f in flags if f not in ",_'")
         point = f".{digits}" if digits is not None else ""
@@ -209,6 +210,8 @@ def _printf(form: str, *values: Any) -> str:
                 return text.rjust(int(width or 0))
             if kind in "xXo":
                 value = int(value) % 2**64
+            if kind == "o" and "#" in plain:
+                return f"0{value:o}".rjust(int(width or 0))
             if kind in "di":
                 return f"%{plain}{width}{point}d" % int(value)
             if kind == "b":

@@ -303,11 +303,18 @@ def _same_nulls(args: list[Any], rows: int) -> list[pa.Array]:
 def _date_types(args: Sequence[Expr]) -> Types:
     if len(args) == 1 and pa.types.is_integer(args[0].type):
         return (INT,), DATE
+    if len(args) == 1 and pa.types.is_struct(args[0].type):
+        if sorted(f.name.lower() for f in args[0].type) != ["day", "month", "year"]:
+            raise NoMatch("the struct has the fields year, month and day")
+        return (pa.struct([pa.field(f.name.lower(), INT) for f in args[0].type]),), DATE
     return takes(INT, INT, INT, gives=DATE)(args)
 
 
 @of_moments("make_date", _date_types, "A date of year, month and day (or of days since 1970).", category="date")
 def _make_date(call: Call, args: list[Any], rows: int, settings: Settings) -> Any:
+    if pa.types.is_struct(args[0].type):
+        parts = column(args[0], rows)
+        args = [pc.struct_field(parts, name) for name in ("year", "month", "day")]
     columns = _same_nulls(args, rows)
     days = columns[0] if len(columns) == 1 else _days_of(*columns)
     return days.cast(pa.int32()).cast(DATE)
