@@ -42,7 +42,7 @@ from sqlengine.runtime.allocators import choose_allocators
 from sqlengine.runtime.cancel import Cancel
 from sqlengine.runtime.guard import MemoryGuard, QueryPeaks
 from sqlengine.runtime.memory import Holder, MemoryPool
-from sqlengine.runtime.process_watch import default_memory_limit, operator_budget, process_rss
+from sqlengine.runtime.process_watch import default_memory_limit, operator_budget, process_rss, tree_rss
 from sqlengine.runtime.progress import Progress, QueryProgress
 from sqlengine.runtime.row_store import RowStore
 from sqlengine.runtime.spill import SpillDirectory
@@ -120,7 +120,7 @@ class Session:
         # Every import that a query needs is done by now, so this is what the process weighs before any work.
         self._weight = process_rss()
         self._pool = MemoryPool(self._capacity())
-        self._guard = MemoryGuard(self._limit()[0], self._weight, self._pool)
+        self._guard = self._new_guard()
 
     def _capacity(self) -> int:
         limit, _ = self._limit()
@@ -132,6 +132,11 @@ class Session:
                 hint=f"set memory_limit to at least {format_bytes(self._weight + (64 << 20))}",
             )
         return capacity
+
+    def _new_guard(self) -> MemoryGuard:
+        """Workers of a cluster that runs on this machine have budgets of their own, they are no part of this one."""
+        measure = tree_rss if self._settings.backend == "local" else process_rss
+        return MemoryGuard(self._limit()[0], self._weight, self._pool, measure=measure)
 
     def _limit(self) -> tuple[int, str]:
         if self._settings.memory_limit:
@@ -360,9 +365,11 @@ class Session:
                 raise
             self._spill_tables(capacity)
             self._pool.capacity = self._pool.ceiling = capacity
-            self._guard = MemoryGuard(self._limit()[0], self._weight, self._pool)
+            self._guard = self._new_guard()
         if key == "history":
             history.keep_in(history.default_path() if changed.history else None)
+        if key == "backend" and changed.backend != before.backend:
+            self._guard = self._new_guard()
         if key.startswith("spill_"):
             self._earlier_spill.append(self._spill)
             self._spill = SpillDirectory.open(changed)

@@ -13,6 +13,7 @@ import pytest
 
 import sqlengine
 from sqlengine.session import Session
+from tests.tpch.conftest import folder_of  # noqa: F401  # a fixture
 
 HERE = Path(__file__).parent
 _MISSING = importlib.util.find_spec("ray") is None
@@ -23,7 +24,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if HERE in item.path.parents:
             item.add_marker(pytest.mark.ray)
-            item.add_marker(pytest.mark.timeout(120))
+            item.add_marker(pytest.mark.timeout(300))
             # Ray opens what it does not close.
             item.add_marker(pytest.mark.filterwarnings("default"))
 
@@ -84,16 +85,17 @@ def nodes(shared_nodes: RayNodes) -> Iterator[RayNodes]:
 @pytest.fixture
 def small_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Little data is cut into as many tasks as much data would be."""
-    from sqlengine.backends.ray import planning, units
+    from sqlengine.backends.ray import driver, planning, units
 
     monkeypatch.setattr(units, "_SMALL_SHARE", 0)
     monkeypatch.setattr(units, "_SMALL_PARTITIONS", 1)
+    monkeypatch.setattr(driver, "_SMALL_RANGE", 64 << 10)
     monkeypatch.setattr(planning, "_SORT_ALONE_BYTES", 0)
 
 
 @pytest.fixture
 def on_ray(nodes: RayNodes) -> Iterator[Session]:
-    with sqlengine.connect(backend="ray", spill_dir=str(nodes.folder), memory_limit="2GB") as session:
+    with sqlengine.connect(backend="ray", spill_dir=str(nodes.folder)) as session:
         yield session
 
 

@@ -16,7 +16,7 @@ Rows = list[tuple[Any, ...]]
 
 
 def same(left: Rows, right: Rows, ordered: bool = False) -> bool:
-    """Floats to twelve digits; the order counts only if wanted."""
+    """Floats to nine digits; the order counts only if wanted."""
     if len(left) != len(right):
         return False
     pairs = (
@@ -27,7 +27,7 @@ def same(left: Rows, right: Rows, ordered: bool = False) -> bool:
 
 def _alike(a: Any, b: Any) -> bool:
     if isinstance(a, float) and isinstance(b, float):
-        return math.isclose(a, b, rel_tol=1e-12) or (a != a and b != b)
+        return math.isclose(a, b, rel_tol=1e-9) or (a != a and b != b)
     return bool(a == b)
 
 

@@ -12,7 +12,9 @@ from tests.ray.same import check
 from tests.tpch.answers import QUERIES, TABLES
 
 
-@pytest.mark.parametrize("shuffle", ["files", "objects"])
+@pytest.mark.parametrize(
+    "shuffle", ["auto", *(pytest.param(way, marks=pytest.mark.slow) for way in ("files", "objects"))]
+)
 def test_all_queries_give_the_local_answers(
     on_ray: Session, local: Session, folder_of: Callable[[str], Path], small_tasks: None, shuffle: str
 ) -> None:

@@ -58,6 +58,7 @@ _OBJECTS_SHARE = 0.25  # of the object store, up to which rows are left in objec
 _OBJECTS_BYTES = 64 << 20
 _OBJECT_PARTS = 64  # partitions of an exchange that may be objects
 _HELD_RESULT = 32 << 20
+_SMALL_RANGE = 1 << 20  # bytes of rows in order that are not worth a task of their own
 _FEW_VALUES = 1000
 
 
@@ -226,7 +227,9 @@ class RayBackend:
 
     def _in_ranges(self, root: Operator, stage: RayStage, outputs: list[UnitOutput], size: int) -> Operator:
         facts = self._scheduler.facts
-        count = max(1, min(max(-(-3 * size // max(1, self._capacity)), 2 * facts.slots), 2000, size // (1 << 20) + 1))
+        count = max(
+            1, min(max(-(-3 * size // max(1, self._capacity)), 2 * facts.slots), 2000, size // _SMALL_RANGE + 1)
+        )
         by = stage.fragment.by
         bounds = range_bounds(outputs, by, stage.fragment.root.schema, count)
         sink = pa.BufferOutputStream()

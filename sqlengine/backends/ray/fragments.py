@@ -7,9 +7,11 @@ package, which every worker has in the same version.
 
 from __future__ import annotations
 
+import copyreg
 import pickle
 import platform
 from dataclasses import dataclass, replace
+from typing import Any
 
 import pyarrow as pa
 
@@ -22,6 +24,14 @@ from sqlengine.runtime.sort_column import SortColumn
 from sqlengine.settings import Settings
 
 _FORMAT = 1
+
+
+def interval(*parts: int) -> Any:
+    """A value of Arrow's interval type, whose class cannot be pickled."""
+    return pa.MonthDayNano(parts)
+
+
+copyreg.pickle(pa.MonthDayNano, lambda value: (interval, tuple(value)))
 
 
 @dataclass(frozen=True)

@@ -216,8 +216,10 @@ def _run(packed: bytes, given: Assignment, node: str) -> tuple[UnitReport, Itera
     weight = private_bytes()
     fragment = unpack(packed)
     pool = MemoryPool(operator_budget(given.memory, weight))
+    # A place of its own, so that nobody else looks for what dead processes left while it is being made.
+    own = f"spill-{given.stage}-{given.unit.number}-{given.attempt}"
     settings = replace(
-        fragment.settings, spill_dir=(os.path.join(keeper.folder, given.query, "spill"),), memory_limit=given.memory
+        fragment.settings, spill_dir=(os.path.join(keeper.folder, given.query, own),), memory_limit=given.memory
     )
     spill = SpillDirectory.open(settings)
     context = QueryContext(settings, pool, spill, Cancel(), weight)
