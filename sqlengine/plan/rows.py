@@ -11,6 +11,7 @@ import pyarrow as pa
 from sqlengine.errors import InternalError
 from sqlengine.expr.nodes import AggregateCall, Expr, LiftedCall, SortKey, WindowCall
 from sqlengine.plan.base import Named, OneInput, require
+from sqlengine.runtime.udf.function import TABLE
 
 
 @dataclass(frozen=True)
@@ -162,7 +163,7 @@ def table_call(plan: Unnest) -> LiftedCall | None:
     """The call of a user's generator that an UNNEST stands for: the type of such a call is the list of what it yields,
     which is never made as a whole."""
     first = plan.columns[0][1]
-    return first if isinstance(first, LiftedCall) else None
+    return first if isinstance(first, LiftedCall) and getattr(first.function, "kind", None) == TABLE else None
 
 
 @dataclass(frozen=True)

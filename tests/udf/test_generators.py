@@ -122,3 +122,13 @@ def test_errors(session: Session) -> None:
 
     with pytest.raises(errors.UDFError, match="returned 'text', which is not BIGINT"):
         rows(session, "select * from wrong()")
+
+
+def test_unnest_of_a_list_that_a_function_gives(session: Session) -> None:
+    @session.udf
+    def letters(text: str) -> list[str]:
+        return list(text)
+
+    session.register("texts", {"id": [1, 2, 3], "body": ["ab", "c", ""]})
+    query = "select id, upper(letter) from texts, unnest(letters(body)) as l(letter) order by all"
+    assert rows(session, query) == [(1, "A"), (1, "B"), (2, "C")]
