@@ -25,7 +25,7 @@ from sqlengine.runtime.cancel import Cancel
 from sqlengine.runtime.fetch.options import FetchOptions
 from sqlengine.runtime.fetch.window import Dropped, Hosts
 
-_PIECE = 64 << 10
+_PIECE = 256 << 10
 AGAIN = frozenset({408, 425, 429, 500, 502, 503, 504})
 _MOVED = frozenset({301, 302, 303, 307, 308})
 _STORES = frozenset({"s3", "gs", "gcs", "az", "abfs", "abfss"})
