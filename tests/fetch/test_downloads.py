@@ -135,7 +135,7 @@ def test_all_bad_habits_at_once() -> None:
         "endless": ("chunks?n=-1", 3, True), "bomb": ("bomb?", 3, True), "large": ("bytes?n=9000000", 3, True),
     }  # fmt: skip
     paths = [(kind, f"{path}&i={i}") for kind, (path, count, _) in kinds.items() for i in range(count)]
-    options = "stall_timeout => 0.5, timeout => 4, retries => 2, max_bytes => '3MB', backoff => 0.05"
+    options = "stall_timeout => 2, timeout => 10, retries => 2, max_bytes => '3MB', backoff => 0.05"
     begun = time.monotonic()
     try:
         with sqlengine.connect(threads=2, memory_limit="400MB") as session:
@@ -153,7 +153,7 @@ def test_all_bad_habits_at_once() -> None:
             assert session.memory.used == 0
     finally:
         server.stop()
-    assert time.monotonic() - begun < 60
+    assert time.monotonic() - begun < 120
 
 
 def test_bodies_in_flight_are_bounded(server: Server) -> None:
