@@ -84,6 +84,12 @@ def _boolean(value: Any) -> bool:
     raise ValueError(f"expected true or false, got {value!r}")
 
 
+def _direction(value: Any) -> str:
+    """asc or desc, also as ascending or descending."""
+    word = value.lower() if isinstance(value, str) else value
+    return _choice("asc", "desc")({"ascending": "asc", "descending": "desc"}.get(word, word))
+
+
 def _choice(*allowed: str) -> Callable[[Any], str]:
     def parse(value: Any) -> str:
         text = str(value).strip().lower()
@@ -201,7 +207,7 @@ class Settings:
         "Where NULLs sort when ORDER BY does not say.",
         "text",
     )
-    default_order: str = _setting("asc", _choice("asc", "desc"), "Direction when ORDER BY does not say.", "text")
+    default_order: str = _setting("asc", _direction, "Direction when ORDER BY does not say.", "text")
     integer_division: bool = _setting(
         False, _boolean, "`/` of integers divides with truncation instead of giving a DOUBLE.", "boolean"
     )

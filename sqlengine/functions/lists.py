@@ -20,7 +20,6 @@ from sqlengine.expr.overloads import BOOL, INT, TEXT, Types, by_row, constant, i
 from sqlengine.expr.registry import NoMatch, scalar
 from sqlengine.functions.comparison import compare
 from sqlengine.functions.moves import as_micros, column, moved
-from sqlengine.kernels import intervals
 from sqlengine.kernels.lists import first_hits, spans, woven
 from sqlengine.kernels.sorting import SortKeys
 from sqlengine.settings import Settings
@@ -175,19 +174,18 @@ def _times(columns: list[pa.Array], rows: int, inclusive: bool, call: Call, sett
     if pc.any(pc.and_(valid, pc.equal(size, 0))).as_py():
         raise DataError("the step of a range cannot be 0", code="invalid_argument", location=call.location)
     up = pc.greater(size, 0)
-    months, days, nanos = intervals.split(by)
     pieces, parents, step = [], [], 0
     active = pc.indices_nonzero(valid).cast(INT)
+    value = start.take(active)
     while len(active):
-        span = [pc.multiply_checked(p.take(active).cast(INT), step) for p in (months, days, nanos)]
-        hop = intervals.make(span[0].cast(I32), span[1].cast(I32), span[2])
-        value = moved(start.take(active), hop, 1, len(active), settings)
         end, rising = stop.take(active), up.take(active)
         before = pc.if_else(rising, pc.less(value, end), pc.greater(value, end))
         keep = pc.or_(before, pc.equal(value, end)) if inclusive else before
-        active = active.filter(keep)
-        pieces.append(value.filter(keep))
+        active, value = active.filter(keep), value.filter(keep)
+        pieces.append(value)
         parents.append(active)
+        # From where the last step came to: after a short month the days of later ones are as early.
+        value = moved(value, by.take(active), 1, len(active), settings)
         step += 1
         if step > 10_000_000:
             raise DataError("the list has too many elements", code="out_of_range", location=call.location)

@@ -14,7 +14,7 @@ import pyarrow as pa
 from sqlglot import exp
 
 from sqlengine.errors import BindError, Error, NotSupportedError
-from sqlengine.expr.nodes import ColumnRef, Expr, OuterRef
+from sqlengine.expr.nodes import ColumnRef, Expr
 from sqlengine.expr.registry import TableFunction, all_functions, bind_call, find_scalar, find_table_function
 from sqlengine.formats import READERS, reader_call
 from sqlengine.formats.base import Source
@@ -34,12 +34,12 @@ from sqlengine.sql.select_level import unnestable
 from sqlengine.sql.token_reader import OWN_SCHEMAS
 from sqlengine.sql.user_calls import bind_generator
 from sqlengine.sql.values_rows import bind_values
-from sqlengine.tree import walk
 
 if TYPE_CHECKING:
     from sqlengine.sql.binder import Binder, Names
 
 
+_SERIES = ("range", "generate_series")
 _MOST_JOINS = 100  # each level of a plan is planned and fitted again as its inputs become known
 
 
@@ -302,6 +302,8 @@ def _table_function(binder: Binder, node: exp.Table, outer: Scope | None) -> tup
         if not isinstance(arg, exp.Array) and arg.find(exp.Column) is not None:
             return _lateral_function(binder, name, plain, outer, location)
         args.append(binder.constant(arg))
+    if name in _SERIES and not options and not all(arg is None or isinstance(arg, int) for arg in args):
+        return _lateral_function(binder, name, plain, outer, location)  # of dates and times
     if name in READERS:
         plan, names = _files(binder, name, location, lambda: reader_call(name, args, options))
         return plan, names, name
@@ -340,10 +342,10 @@ def _generated(
 def _lateral_function(
     binder: Binder, name: str, args: list[exp.Expression], outer: Scope | None, location: Any
 ) -> tuple[p.Plan, Names, str]:
-    """`range(t.n)` beside t: the elements of the list that the scalar function of the same name gives."""
+    """`range(t.n)` beside t, `range(date, date, interval)`: the elements of the list that the scalar function of the
+    same name gives."""
     bound = [binder.expressions(Scope([], outer), f"{name}()").bind(arg) for arg in args]
-    reads = any(isinstance(e, OuterRef) for value in bound for e in walk(value))
-    if not reads or name not in ("range", "generate_series") or find_scalar(name) is None:
+    if name not in _SERIES or find_scalar(name) is None:
         raise NotSupportedError(f"{name}() in FROM takes constants", location=location)
     value = bind_call(name, bound, location=location)
     return _of_list(binder, value, name, location)
