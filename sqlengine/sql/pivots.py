@@ -74,7 +74,7 @@ def bind_pivot(
 def finds_values(tree: exp.Expression) -> bool:
     """Whether the columns of a query depend on the data: a PIVOT in it lists no values."""
     return any(
-        not node.args.get("unpivot") and any(not isinstance(on, exp.In) for on in _on(node))
+        not node.args.get("unpivot") and any(not _lists_values(on) for on in _on(node))
         for node in tree.find_all(exp.Pivot)
     )
 
@@ -82,6 +82,11 @@ def finds_values(tree: exp.Expression) -> bool:
 def _on(node: exp.Pivot) -> list[Any]:
     """The items of ON (the statement) or FOR (in FROM)."""
     return list(node.args.get("fields") or node.expressions or ())
+
+
+def _lists_values(on: Any) -> bool:
+    """Whether an item says its values. Of anything but columns IN is a condition, true or false."""
+    return isinstance(on, exp.In) and isinstance(on.this, exp.Column | exp.Tuple | exp.Identifier)
 
 
 # ---- PIVOT
@@ -127,7 +132,7 @@ def _pivoted(binder: Binder, node: exp.Pivot, plan: p.Plan, scope: Scope) -> exp
 
 
 def _field(binder: Binder, on: exp.Expression, plan: p.Plan, scope: Scope) -> _Field:
-    if not isinstance(on, exp.In):
+    if not (isinstance(on, exp.In) and _lists_values(on)):
         return _Field((on,), tuple((c,) for c in _found(binder, on, plan, scope)))
     subject = on.this
     exprs = tuple(subject.expressions) if isinstance(subject, exp.Tuple) else (subject,)

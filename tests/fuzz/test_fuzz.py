@@ -18,7 +18,8 @@ import sqlengine
 from sqlengine.errors import Error, MemoryLimitError
 from sqlengine.runtime.memory import MemoryPool
 from tests.fuzz.compare import same_answer
-from tests.fuzz.grammar import random_query
+from tests.fuzz.grammar import Query, random_query
+from tests.fuzz.nested_grammar import random_nested_query
 from tests.fuzz.tables import make_tables
 
 CHUNK = 50
@@ -65,20 +66,23 @@ class Pair:
                 return rows
 
     def problem(self, seed: int) -> str | None:
-        query = random_query(seed)
+        return self.difference(f"seed {seed}", random_query(seed))
+
+    def difference(self, seed: str, query: Query) -> str | None:
+        """What is wrong with the answer to a query, if anything is."""
         expected = self.oracle.execute(query.text).fetchall()
         try:
             found = self.ours(query.text)
         except Error as error:
-            return f"seed {seed}: {error.code}: {error.message}\n  {query.text}"
+            return f"{seed}: {error.code}: {error.message}\n  {query.text}"
         except Exception as error:  # anything else is ours to mend too, and must not hide the other seeds
-            return f"seed {seed}: {type(error).__name__}: {error}\n  {query.text}"
+            return f"{seed}: {type(error).__name__}: {error}\n  {query.text}"
         if same_answer(found, expected, query.ordered):
             return None
         extra = [row for row in found if row not in expected][:3]
         missing = [row for row in expected if row not in found][:3]
         counts = f"{len(found)} rows, expected {len(expected)}"
-        return f"seed {seed}: {counts}; extra {extra}, missing {missing}\n  {query.text}"
+        return f"{seed}: {counts}; extra {extra}, missing {missing}\n  {query.text}"
 
 
 @pytest.fixture(scope="module")
@@ -106,6 +110,14 @@ def test_seeds_that_once_failed(way: str, pairs: dict[str, Pair]) -> None:
 @pytest.mark.parametrize("way", WAYS)
 def test_random_queries(first: int, way: str, pairs: dict[str, Pair]) -> None:
     problems = [problem for seed in range(first, first + CHUNK) if (problem := pairs[way].problem(seed))]
+    assert not problems, f"{len(problems)} queries fail\n" + "\n".join(problems)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_random_queries_of_nested_values(way: str, pairs: dict[str, Pair], request: pytest.FixtureRequest) -> None:
+    count = max(50, request.config.getoption("--fuzz") // 2) // (1 if way == "roomy" else 5)
+    queries = {seed: Query(random_nested_query(seed), False) for seed in range(count)}
+    problems = [found for seed, q in queries.items() if (found := pairs[way].difference(f"nested seed {seed}", q))]
     assert not problems, f"{len(problems)} queries fail\n" + "\n".join(problems)
 
 
