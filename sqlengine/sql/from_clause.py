@@ -6,6 +6,7 @@ in a scope inside theirs.
 
 from __future__ import annotations
 
+import datetime
 import difflib
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -302,7 +303,7 @@ def _table_function(binder: Binder, node: exp.Table, outer: Scope | None) -> tup
         if not isinstance(arg, exp.Array) and arg.find(exp.Column) is not None:
             return _lateral_function(binder, name, plain, outer, location)
         args.append(binder.constant(arg))
-    if name in _SERIES and not options and not all(arg is None or isinstance(arg, int) for arg in args):
+    if name in _SERIES and not options and any(isinstance(arg, datetime.date) for arg in args):
         return _lateral_function(binder, name, plain, outer, location)  # of dates and times
     if name in READERS:
         plan, names = _files(binder, name, location, lambda: reader_call(name, args, options))
