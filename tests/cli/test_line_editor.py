@@ -121,9 +121,9 @@ def test_commands_at_the_prompt(tmp_path: Path, term: str) -> None:
     say(child, ".output all.csv")
     say(child, ".mode csv")
     say(child, "select 6 as six;", "1 row in")
+    assert not (tmp_path / "all.csv").exists()  # not before it is complete
     say(child, ".output")
-    assert (tmp_path / "all.csv").read_text() == "six\n6\n"
-    say(child, ".shell echo sh''ell", "shell")
+    say(child, ".shell cat all.csv; echo sh''ell", "six", "6", "shell")
     say(child, ".help", r"\.explain \[memory\|analyze\]", r"\.udf \[FILE\]")
     say(child, ".stats off")
     say(child, ".set spill_codec zstd")
