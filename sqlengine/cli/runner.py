@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import resource
 import sys
 import time
 import uuid
@@ -35,6 +34,7 @@ from sqlengine.errors import (
 )
 from sqlengine.expr.nodes import Literal
 from sqlengine.relation import Relation
+from sqlengine.runtime.process_watch import peak_rss
 from sqlengine.session import Session
 from sqlengine.sql.parse import Parsed
 
@@ -76,7 +76,7 @@ class Counts:
                 "rows": self.rows,
                 "wall_s": round(time.perf_counter() - self.started, 3),
                 "cpu_s": round(time.process_time(), 3),
-                "peak_rss": max(self.most, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024),
+                "peak_rss": max(self.most, peak_rss()),
                 "memory_limit": session.memory.limit,
                 "spilled": self.spilled,
             }

@@ -21,6 +21,9 @@ from sqlengine.operators.base import SINGLE, Batches, Distribution, MemoryNeed, 
 from sqlengine.runtime.task import Task
 from sqlengine.settings import Settings
 
+# What a Parquet writer holds beside the rows.
+_WRITER = 128 << 10
+
 
 @dataclass(frozen=True)
 class WriteFile(Operator):
@@ -58,6 +61,8 @@ class WriteFile(Operator):
 
     def memory(self, inputs: Sequence[Stats], settings: Settings) -> MemoryNeed:
         floor = 8 * settings.batch_bytes
+        if self.format == "parquet":
+            floor = int(4 * ENCODING * settings.batch_bytes) + _WRITER
         return MemoryNeed(floor, floor, False, "rows gathered and encoded for a row group")
 
     def needs(self) -> Sequence[Distribution]:

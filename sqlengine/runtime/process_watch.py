@@ -9,6 +9,7 @@ accounts for is shown as unattributed.
 from __future__ import annotations
 
 import os
+import resource
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -100,6 +101,16 @@ def process_rss() -> int:
             return int(file.read().split()[1]) * _PAGE
     except OSError:
         return int(psutil.Process().memory_info().rss)
+
+
+def peak_rss() -> int:
+    """The most resident bytes this process had (what the operating system counts for it may begin with those of the
+    process that started it, which is why `getrusage` is only the second choice)."""
+    try:
+        with open("/proc/self/status") as file:
+            return next(int(line.split()[1]) * 1024 for line in file if line.startswith("VmHWM:"))
+    except (OSError, StopIteration):
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def tree_rss() -> int:

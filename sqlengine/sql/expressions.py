@@ -172,6 +172,8 @@ class ExpressionBinder:
                     raise ParseError("expected something between the parentheses", location=location)
                 return self.call("row", [self.bind(a) for a in node.expressions], location)
             case exp.Struct():
+                if not all(isinstance(item.this, exp.Expression) for item in node.expressions):
+                    raise ParseError("a field of a struct is written name: value", location=location)
                 names = tuple(item.this.name for item in node.expressions)
                 values = [self.bind(item.expression) for item in node.expressions]
                 return self.call("struct_pack", values, location, (("names", names),))

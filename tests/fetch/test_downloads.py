@@ -15,6 +15,7 @@ import sqlengine
 from sqlengine import errors
 from sqlengine.session import Session
 from tests.fetch.server import Server
+from tests.weight import above_weight
 
 
 @pytest.fixture
@@ -138,7 +139,7 @@ def test_all_bad_habits_at_once() -> None:
     options = "stall_timeout => 2, timeout => 10, retries => 2, max_bytes => '3MB', backoff => 0.05"
     begun = time.monotonic()
     try:
-        with sqlengine.connect(threads=2, memory_limit="400MB") as session:
+        with sqlengine.connect(threads=2, memory_limit=above_weight(280 << 20)) as session:
             session.register("k", {"kind": [k for k, _ in paths], "path": [p for _, p in paths]})
             query = f"""
                 select kind, count(*), count(r.body), count(r.error) from (
@@ -157,7 +158,7 @@ def test_all_bad_habits_at_once() -> None:
 
 
 def test_bodies_in_flight_are_bounded(server: Server) -> None:
-    with sqlengine.connect(threads=2, memory_limit="400MB") as session:
+    with sqlengine.connect(threads=2, memory_limit=above_weight(280 << 20)) as session:
         query = (
             f"select sum(octet_length(url_download('{server.url}/bytes?n=1000000&i=' || i, inflight_bytes => '5MB')))"
         )
@@ -166,13 +167,13 @@ def test_bodies_in_flight_are_bounded(server: Server) -> None:
         holders = session.memory
         assert holders.used == 0
     # One body that is larger than the window still arrives.
-    with sqlengine.connect(threads=1, memory_limit="400MB", download_inflight_bytes="1MB") as session:
+    with sqlengine.connect(threads=1, memory_limit=above_weight(280 << 20), download_inflight_bytes="1MB") as session:
         url = f"{server.url}/bytes?n=20000000"
         assert rows(session, f"select octet_length(url_download('{url}')) from range(3)") == [(20_000_000,)] * 3
 
 
 def test_unknown_lengths_and_a_small_window(server: Server) -> None:
-    with sqlengine.connect(threads=1, memory_limit="400MB", download_inflight_bytes="2MB") as session:
+    with sqlengine.connect(threads=1, memory_limit=above_weight(280 << 20), download_inflight_bytes="2MB") as session:
         query = f"select octet_length(url_download('{server.url}/chunks?n=900&i=' || i)) from range(20) t(i)"
         assert rows(session, query) == [(900_000,)] * 20
 

@@ -16,6 +16,7 @@ import sqlengine
 from sqlengine import errors
 from sqlengine.runtime.images.picture import decoded
 from sqlengine.session import Session
+from tests.weight import above_weight
 
 
 def encoded(width: int, height: int, colour: Any, format_: str = "PNG", mode: str = "RGB") -> bytes:
@@ -164,7 +165,7 @@ def test_a_guilty_row_among_good_ones(session: Session) -> None:
 def test_batches_are_cut_by_decoded_bytes() -> None:
     """40 files of 20 KB are 4 MB each when decoded: neither the pool nor the process sees more than a few of them."""
     file = slope(2000, 2000)
-    with sqlengine.connect(memory_limit="260MB", threads=2) as session:
+    with sqlengine.connect(memory_limit=above_weight(110 << 20), threads=2) as session:
         session.register("m", {"b": [file] * 40})
         before = psutil.Process(os.getpid()).memory_info().rss
         most = 0

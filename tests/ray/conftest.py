@@ -20,6 +20,7 @@ _MISSING = importlib.util.find_spec("ray") is None
 collect_ignore_glob = ["test_*.py"] if _MISSING else []
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist looks at the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if HERE in item.path.parents:
@@ -62,7 +63,7 @@ class RayNodes:
         self.cluster.remove_node(found, allow_graceful=False)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def shared_nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RayNodes]:
     os.environ["RAY_AUTH_MODE"] = "disabled"
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"

@@ -22,12 +22,13 @@ ISOLATION = ["thread", "process"]
 
 @pytest.fixture
 def session() -> Iterator[Session]:
+    before = {p.pid for p in psutil.Process().children(recursive=True)}
     with sqlengine.connect(threads=2) as made:
         made.register("t", {"x": list(range(100))})
         yield made
         assert made.sql("select count(*) from t").fetchall() == [(100,)]
-    left = [p for p in psutil.Process().children(recursive=True) if p.status() != psutil.STATUS_ZOMBIE]
-    assert not left
+    after = [p for p in psutil.Process().children(recursive=True) if p.status() != psutil.STATUS_ZOMBIE]
+    assert not [p for p in after if p.pid not in before]
 
 
 def rows(session: Session, query: str) -> list[tuple[Any, ...]]:
