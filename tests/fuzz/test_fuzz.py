@@ -53,8 +53,8 @@ class Pair:
         size = _LEAST_POOL
         while True:
             self.session._pool = MemoryPool(size)
-            relation = self.session.sql(query)
             try:
+                relation = self.session.sql(query)  # a PIVOT looks for its values here
                 rows = relation.fetchall()
             except MemoryLimitError:
                 if size > 1 << 28:
